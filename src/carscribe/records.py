@@ -1,0 +1,130 @@
+"""The frozen records that pass between stages. One word for one thing: see docs/design.md, "Words".
+
+A record knows nothing of where it came from (files, recipes) nor of what makes it (an engine): it only holds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Language = str
+"""A language code as recipes write it: `en`, `ko`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What was crawled with a photo. `extra` holds the row's other fields as text."""
+
+    name: str | None = None
+    kind: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotoFile:
+    """A photo that was found and not yet read.
+
+    `key` names it in every output: its path relative to what the user gave, with forward slashes, in the file
+    system's own Unicode form.
+    """
+
+    path: Path
+    key: str
+    metadata: Metadata = Metadata()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiling:
+    """How a checkpoint wants photos cut: square tiles of `tile_px`, between `min_tiles` and `max_tiles` in the grid.
+
+    A thumbnail comes on top when the grid has more than one tile, so a photo is at most `max_tiles + 1` tiles.
+    `resample` is Pillow's number of the filter (3 is bicubic).
+    """
+
+    tile_px: int = 448
+    min_tiles: int = 1
+    max_tiles: int = 12
+    resample: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TiledPhoto:
+    """A photo read from disk and cut. `tiles` is uint8 [tiles, tile_px, tile_px, 3], RGB, thumbnail last.
+
+    `width_px` and `height_px` are the full size after rotation, before any shrink-on-load.
+    """
+
+    sha256: str
+    width_px: int
+    height_px: int
+    tiles: "NDArray[np.uint8]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One question of a recipe. Open when `choices` is empty; then an answer takes at most `max_new_tokens`.
+
+    `text` is a prompt per language, in which `{name}` and `{kind}` stand for metadata. `choices` holds, per language,
+    the same choices in the same order. The lower `priority`, the earlier in a composed description.
+    """
+
+    id: str
+    text: Mapping[Language, str]
+    priority: int
+    max_new_tokens: int
+    choices: Mapping[Language, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """An ordered set of questions, in one or more languages."""
+
+    id: str
+    version: int
+    languages: tuple[Language, ...]
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A question rendered for one photo in one language: what an engine sees of it. A choice when `choices` is set."""
+
+    recipe_id: str
+    question_id: str
+    language: Language
+    text: str
+    max_new_tokens: int
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the model said to one prompt.
+
+    `tokens` counts the new tokens of `text` without the end of turn. `finish` is "stop" when the model ended its turn,
+    "length" when `max_new_tokens` did, "choice" when the prompt had choices: then `scores` holds one score per choice
+    in the prompt's order, summing to one, and `mass` the probability the model gave to all choices together (little
+    mass: the model would rather have said something else). A score is no confidence until it is calibrated.
+    """
+
+    recipe_id: str
+    question_id: str
+    language: Language
+    text: str
+    tokens: int
+    finish: Literal["stop", "length", "choice"]
+    scores: Mapping[str, float] | None = None
+    mass: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Request:
+    """What an engine is asked about one photo: its tiles, uint8 [tiles, tile_px, tile_px, 3], and all prompts."""
+
+    tiles: "NDArray[np.uint8]"
+    prompts: tuple[Prompt, ...]
