@@ -50,9 +50,7 @@ class MissingExtraError(CarscribeError):
     """
 
     def __init__(self, purpose: str, *, extra: str) -> None:
-        super().__init__(
-            f"{purpose} needs an optional dependency. Install it with: pip install 'carscribe[{extra}]'"
-        )
+        super().__init__(f"{purpose} needs an optional dependency. Install it with: pip install 'carscribe[{extra}]'")
         self.extra = extra
 
 

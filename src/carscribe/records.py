@@ -128,3 +128,33 @@ class Request:
 
     tiles: "NDArray[np.uint8]"
     prompts: tuple[Prompt, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineCard:
+    """What answers, for people and for the record. `notes` say what was chosen for the user and why, a line each."""
+
+    model: str
+    revision: str | None
+    device: str
+    dtype: str
+    notes: tuple[str, ...] = ()
+    words_mean_nothing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotoResult:
+    """What became of one photo: its answers, or the reason why it was set aside. Never both, never neither.
+
+    `index` is the photo's place in what the user gave. `tiles` is what was used, fewer than asked for when memory did
+    not allow more.
+    """
+
+    index: int
+    file: PhotoFile
+    sha256: str | None = None
+    width_px: int | None = None
+    height_px: int | None = None
+    tiles: int | None = None
+    answers: tuple[Answer, ...] = ()
+    error: str | None = None

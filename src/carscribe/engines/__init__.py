@@ -1,0 +1,44 @@
+"""What answers prompts about photos.
+
+One protocol. `local` runs a checkpoint with torch; tests have fakes. An engine gets tiles and prompts and gives
+answers: it knows nothing of files, metadata, recipes or where answers are kept.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from carscribe.records import Answer, EngineCard, Prompt, Request, Tiling
+
+
+class Engine(Protocol):
+    """Answers batches of requests whose photos have the same number of tiles."""
+
+    @property
+    def card(self) -> EngineCard:
+        """What answers: model, revision, device, dtype."""
+        ...
+
+    @property
+    def tiling(self) -> Tiling:
+        """How the model wants photos cut."""
+        ...
+
+    @property
+    def reserved(self) -> frozenset[str]:
+        """Texts that a prompt must not hold: the model's special tokens."""
+        ...
+
+    def batch_limit(self, tiles: int, prompts: Sequence[Prompt]) -> int:
+        """How many photos of `tiles` tiles, asked `prompts` each, are expected to fit in one batch; at least 1."""
+        ...
+
+    def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
+        """The answers to each request's prompts, in their order.
+
+        Raises: OutOfMemoryError, after which a smaller batch may be tried; NumericsError; EngineError.
+        """
+        ...
+
+    def release(self) -> None:
+        """Free what is kept between batches, after an OutOfMemoryError."""
+        ...

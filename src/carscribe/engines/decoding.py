@@ -1,0 +1,131 @@
+"""Greedy decoding of all open branches of a batch, one token of each a step.
+
+A step's shapes depend on the number of columns alone. Columns whose branch has ended are dropped when those left fit a
+smaller bucket; keys and values stay where they are, only the mask is gathered.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from carscribe.engines.packed import PackedCache, PackedModel
+from carscribe.errors import NumericsError
+from carscribe.packing import Layout, bucket_branches
+
+
+def answer_slots(columns: int, new_tokens: int) -> int:
+    """Cache slots the answers may take: a column's first token comes with the question, its last is never fed.
+
+    >>> answer_slots(8, 20)
+    152
+    """
+    return columns * max(0, new_tokens - 1)
+
+
+def decode(
+    packed: PackedModel,
+    cache: PackedCache,
+    hidden: torch.Tensor,
+    layout: Layout,
+    caps: torch.Tensor,
+    end_ids: Sequence[int],
+    *,
+    check_every: int = 1,
+) -> torch.Tensor:
+    """The answers' token ids, int64 [B, R, T] on the CPU, T the largest cap; what follows an end or a cap is noise.
+
+    hidden [B, N, hidden] is the questions' pass; caps int64 [B, R] the most new tokens of each column, 0 for none.
+    Whether all have ended is looked at every `check_every` steps: on a GPU a look waits for the queue to drain.
+
+    Raises: NumericsError when the first logits are not finite.
+    """
+    decoding = _Decoding(packed, cache, hidden, layout, caps, end_ids)
+    for step in range(decoding.steps):
+        decoding.write_down(step)
+        if step + 1 == decoding.steps:
+            break
+        if step % check_every == check_every - 1 and not decoding.compact():
+            break
+        decoding.advance(step)
+    return decoding.out.cpu()
+
+
+class _Decoding:
+    def __init__(
+        self,
+        packed: PackedModel,
+        cache: PackedCache,
+        hidden: torch.Tensor,
+        layout: Layout,
+        caps: torch.Tensor,
+        end_ids: Sequence[int],
+    ) -> None:
+        device = hidden.device
+        self.packed, self.cache = packed, cache
+        self.caps = caps.to(device)
+        self.steps = int(caps.max())
+        self.end_ids = torch.tensor(list(end_ids), device=device)
+        last = torch.from_numpy(layout.last_token).to(device)
+        self.positions = torch.from_numpy(layout.answer_position).to(device)
+        logits = packed.logits(hidden.gather(1, last[..., None].expand(-1, -1, hidden.shape[-1])))
+        check_finite(logits)
+        self.tokens = logits.argmax(-1)
+        rows, columns = self.tokens.shape
+        self.columns = torch.arange(columns, device=device).expand(rows, -1)
+        self.done = self.caps == 0
+        self.out = torch.zeros(rows, columns, self.steps, dtype=torch.long, device=device)
+        self.next_slot = layout.prefix_tokens + layout.token_ids.shape[1]
+        self._see(torch.from_numpy(layout.stem_mask).to(device), layout.prefix_tokens)
+
+    def write_down(self, step: int) -> None:
+        """Keep the tokens and note which columns ended with them."""
+        self.out[:, :, step].scatter_(1, self.columns, self.tokens)
+        self.done = self.done | torch.isin(self.tokens, self.end_ids) | (step + 1 >= self.caps)
+
+    def compact(self) -> bool:
+        """Drop ended columns when the rest fit a smaller bucket; False when all have ended."""
+        left = int((~self.done).sum(1).max())
+        fitting = bucket_branches(left)
+        if fitting < self.done.shape[1] and left:
+            order = self.done.to(torch.int8).argsort(dim=1, stable=True)[:, :fitting]
+            self.tokens, self.columns, self.done, self.caps, self.positions = (
+                field.gather(1, order) for field in (self.tokens, self.columns, self.done, self.caps, self.positions)
+            )
+            mask = self.folded[:, 0, : self.own.shape[0]].expand(len(order), -1, -1)
+            self._fold(mask.gather(1, order[..., None].expand(-1, -1, mask.shape[-1])))
+        return left > 0
+
+    def advance(self, step: int) -> None:
+        """Feed the last tokens and take the next."""
+        columns = self.tokens.shape[1]
+        slots = torch.arange(self.next_slot, self.next_slot + columns, device=self.tokens.device)
+        self.cache.slots = slots
+        self.folded.index_copy_(3, slots, self.own_folded.expand(len(self.folded), -1, -1, -1))
+        self.next_slot += columns
+        hidden = self.packed.step(self.cache, self.tokens, self.positions + step, self.folded)
+        self.tokens = self.packed.logits(hidden).argmax(-1)
+
+    def _see(self, stem_mask: torch.Tensor, prefix_tokens: int) -> None:
+        """What the answers see before their first step: the prefix and their own question."""
+        shape = (*stem_mask.shape[:2], self.cache.keys[0].shape[2])
+        mask = torch.zeros(shape, dtype=torch.bool, device=stem_mask.device)
+        mask[..., :prefix_tokens] = True
+        mask[..., prefix_tokens : prefix_tokens + stem_mask.shape[-1]] = stem_mask
+        self.cache.visible = shape[-1]
+        self._fold(mask)
+
+    def _fold(self, mask: torch.Tensor) -> None:
+        self.folded = self.packed.fold(mask)
+        self.own = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        self.own_folded = self.packed.fold(self.own[None])
+
+
+def check_finite(values: torch.Tensor) -> None:
+    """Raises: NumericsError when a logit or a score is NaN or infinite."""
+    if not bool(torch.isfinite(values).all()):
+        dtype = str(values.dtype).removeprefix("torch.")
+        raise NumericsError(
+            f"The model's output in {dtype} is not finite. The Qwen2.5-7B backbone is reported to overflow in float16: "
+            "use --dtype bfloat16 (or float32 where the GPU has no bfloat16). In these dtypes already, the weights "
+            "are damaged: fetch the checkpoint again."
+        )

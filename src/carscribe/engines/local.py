@@ -1,0 +1,343 @@
+"""The engine that runs a checkpoint on this machine: one reading of a photo, all its questions beside it.
+
+A batch goes through three passes: `read` the prefixes (image and template), `ask` all questions and choices at once,
+`decode` the open answers a token a step. Token ids come from `prompting`, their places from `carscribe.packing`, the
+passes from `packed` and `decoding`.
+"""
+
+import gc
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from carscribe import memory
+from carscribe.engines.checkpoint import Checkpoint
+from carscribe.engines.decoding import answer_slots, check_finite, decode
+from carscribe.engines.packed import ATTENTION, PackedCache, PackedModel, register_attention
+from carscribe.engines.prompting import PromptEncoder
+from carscribe.errors import CheckpointError, EngineError, OutOfMemoryError
+from carscribe.packing import Branch, Layout, common_prefix, lay_out, round_up
+from carscribe.records import Answer, EngineCard, Prompt, Request, Tiling
+
+PREFIX_QUANTUM = 8
+"""What questions share past the image is read with it in steps of this many tokens."""
+
+MOST_ROWS, MOST_TILES = 64, 448
+"""A GPU's matrix units are busy long before a batch has this many photos, or this many tiles."""
+
+MOST_ROWS_CPU, MOST_TILES_CPU = 16, 32
+"""A CPU gains nothing from more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A batch as token ids: the prefix that all rows share and each row's branches."""
+
+    prefix: tuple[int, ...]
+    rows: tuple[tuple[Branch, ...], ...]
+
+
+class LocalEngine:
+    """An `Engine` over a checkpoint folder. See `carscribe.engines.Engine`."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: str,
+        dtype: str,
+        notes: tuple[str, ...] = (),
+        words_mean_nothing: bool = False,
+    ) -> None:
+        """Load the weights onto `device` ("cpu", "cuda", "cuda:1", …) as `dtype` ("float32", "bfloat16", "float16").
+
+        Raises: CheckpointError when the weights do not fit the config; OutOfMemoryError when they do not fit at all.
+        """
+        self._checkpoint = checkpoint
+        self._device, self._dtype = torch.device(device), dtype
+        self._prompts = PromptEncoder(checkpoint)
+        with _memory_errors(f"the weights of {checkpoint.name}"), torch.inference_mode():
+            model = _load(checkpoint, device, dtype)
+            cuda = self._device.type == "cuda"
+            self._vision_tiles = 64 if cuda else 8
+            self._packed = PackedModel(
+                model, positions=min(checkpoint.context_tokens, 65_536), vision_tiles=self._vision_tiles
+            )
+        self._end_ids = _end_ids(model, self._prompts.end_of_turn_id)
+        self._quantum, self._check_every = (64, 4) if cuda else (8, 1)
+        self._cache: PackedCache | None = None
+        self._card = EngineCard(
+            model=checkpoint.name,
+            revision=checkpoint.revision,
+            device=str(self._device),
+            dtype=dtype,
+            notes=notes,
+            words_mean_nothing=words_mean_nothing,
+        )
+
+    @property
+    def card(self) -> EngineCard:
+        """What answers."""
+        return self._card
+
+    @property
+    def tiling(self) -> Tiling:
+        """How the checkpoint wants photos cut."""
+        return self._checkpoint.tiling
+
+    @property
+    def reserved(self) -> frozenset[str]:
+        """The checkpoint's special tokens."""
+        return self._prompts.reserved
+
+    def batch_limit(self, tiles: int, prompts: Sequence[Prompt]) -> int:
+        """How many photos are expected to fit, by the arithmetic of `carscribe.memory`; at least 1."""
+        row = self._row_shape(tiles, prompts)
+        shape = memory.shape_of(self._checkpoint.config)
+        fit = memory.rows_that_fit(
+            shape, row, self._dtype, free_bytes(self._device), vision_tiles=min(self._vision_tiles, 8 * tiles)
+        )
+        on_cpu = self._device.type == "cpu"
+        most_rows, most_tiles = (MOST_ROWS_CPU, MOST_TILES_CPU) if on_cpu else (MOST_ROWS, MOST_TILES)
+        return max(1, min(fit, most_rows, most_tiles // tiles))
+
+    def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
+        """Answer requests of equal tile count together.
+
+        Raises: OutOfMemoryError, NumericsError, EngineError.
+        """
+        asked = [i for i, request in enumerate(requests) if request.prompts]
+        answers: list[tuple[Answer, ...]] = [()] * len(requests)
+        if asked:
+            with _memory_errors(f"a batch of {len(asked)} photos of {len(requests[asked[0]].tiles)} tiles"):
+                found = self._answer([requests[i] for i in asked])
+            for i, row in zip(asked, found, strict=True):
+                answers[i] = row
+        return answers
+
+    def release(self) -> None:
+        """Free the cache and what the allocator holds."""
+        self._cache = None
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def _answer(self, requests: list[Request]) -> list[tuple[Answer, ...]]:
+        asked = self._encode(requests)
+        layout = lay_out(
+            asked.rows, prefix_tokens=len(asked.prefix), pad_id=self._prompts.pad_id, quantum=self._quantum
+        )
+        caps = _caps(requests, layout)
+        steps = int(caps.max()) if caps.numel() else 0
+        self._check_length(layout, steps)
+        slots = len(asked.prefix) + layout.token_ids.shape[1] + answer_slots(layout.open_branch.shape[1], steps)
+        cache = self._cache_of(len(requests), round_up(slots, self._quantum))
+        self._packed.read(cache, self._tensor(np.array(asked.prefix)), self._pixels(requests), len(requests))
+        hidden = self._packed.ask(
+            cache,
+            self._tensor(layout.token_ids),
+            self._tensor(layout.position_ids),
+            self._tensor(layout.tree_mask),
+        )
+        answers = self._choices(requests, layout, hidden)
+        if steps:
+            tokens = decode(
+                self._packed, cache, hidden, layout, caps, self._end_ids, check_every=self._check_every
+            ).tolist()
+            for (b, r), index in np.ndenumerate(layout.open_branch):
+                if index >= 0:
+                    answers[b][int(index)] = self._open(requests[b].prompts[int(index)], tokens[b][r])
+        return [tuple(row[i] for i in range(len(row))) for row in answers]
+
+    def _encode(self, requests: list[Request]) -> _Asked:
+        tiles = len(requests[0].tiles)
+        if any(len(request.tiles) != tiles for request in requests):
+            raise ValueError("All photos of a batch must have the same number of tiles.")
+        ids = [[self._prompts.ids(prompt.text, tiles) for prompt in request.prompts] for request in requests]
+        image_end = self._prompts.image_end(requests[0].prompts[0].text, tiles)
+        prefix = common_prefix([x for row in ids for x in row], at_least=image_end, quantum=PREFIX_QUANTUM)
+        if prefix < image_end:
+            raise EngineError(
+                f"{self._checkpoint.name}: its chat template puts a question before the photo, so that photos cannot "
+                "be read once for all questions."
+            )
+        rows = tuple(
+            tuple(
+                self._prompts.branch(prompt.text, prompt.choices, x, prefix)
+                for prompt, x in zip(request.prompts, row, strict=True)
+            )
+            for request, row in zip(requests, ids, strict=True)
+        )
+        return _Asked(ids[0][0][:prefix], rows)
+
+    def _check_length(self, layout: Layout, steps: int) -> None:
+        longest = int(layout.position_ids.max()) + 1 + steps
+        if longest > self._checkpoint.context_tokens:
+            raise EngineError(
+                f"A question takes the conversation to {longest} tokens; {self._checkpoint.name} holds "
+                f"{self._checkpoint.context_tokens}. Shorten the question, or lower --max-tiles."
+            )
+
+    def _choices(self, requests: list[Request], layout: Layout, hidden: torch.Tensor) -> list[dict[int, Answer]]:
+        """For each row, the answers to its choice questions by the index of their prompt."""
+        rows: list[dict[int, Answer]] = [{} for _ in requests]
+        if not layout.leaves:
+            return rows
+        tokens = self._packed.log_probability(hidden, self._tensor(layout.source), self._tensor(layout.scored))
+        check_finite(tokens)
+        leaf_scores = np.zeros(len(layout.leaves))
+        np.add.at(leaf_scores, layout.scored[:, 2], tokens.double().cpu().numpy())
+        leaf_tokens = np.bincount(layout.scored[:, 2])
+        by_branch: dict[tuple[int, int], list[int]] = {}
+        for i, leaf in enumerate(layout.leaves):
+            by_branch.setdefault((leaf.row, leaf.branch), []).append(i)
+        for (row, branch), leaves in by_branch.items():
+            prompt = requests[row].prompts[branch]
+            rows[row][branch] = _choice(prompt, leaf_scores[leaves], leaf_tokens[leaves])
+        return rows
+
+    def _open(self, prompt: Prompt, tokens: list[int]) -> Answer:
+        tokens = tokens[: prompt.max_new_tokens]
+        end = next((i for i, token in enumerate(tokens) if token in self._end_ids), None)
+        kept = tokens if end is None else tokens[:end]
+        return Answer(
+            recipe_id=prompt.recipe_id,
+            question_id=prompt.question_id,
+            language=prompt.language,
+            text=self._prompts.text(kept),
+            tokens=len(kept),
+            finish="length" if end is None else "stop",
+        )
+
+    def _pixels(self, requests: list[Request]) -> Iterator[torch.Tensor]:
+        """All tiles as the vision tower wants them, [tiles, 3, px, px], a chunk at a time."""
+        mean = torch.tensor(self._checkpoint.mean, device=self._device)
+        std = torch.tensor(self._checkpoint.std, device=self._device)
+        tiles = np.concatenate([request.tiles for request in requests])
+        for start in range(0, len(tiles), self._vision_tiles):
+            chunk = torch.from_numpy(tiles[start : start + self._vision_tiles]).to(self._device)
+            yield ((chunk.float() / self._checkpoint.divisor - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+    def _cache_of(self, batch: int, slots: int) -> PackedCache:
+        """The cache kept from the last batch when it has the same shape; what it holds is masked or overwritten."""
+        if self._cache is None or self._cache.keys[0].shape[::2] != (batch, slots):
+            self._cache = None
+            self._cache = self._packed.make_cache(batch, slots)
+        return self._cache
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+    def _row_shape(self, tiles: int, prompts: Sequence[Prompt]) -> memory.RowShape:
+        ids = [self._prompts.ids(prompt.text, tiles) for prompt in prompts]
+        prefix = common_prefix(ids, at_least=self._prompts.image_end(prompts[0].text, tiles)) if ids else 0
+        branches = [
+            self._prompts.branch(prompt.text, prompt.choices, x, prefix) for prompt, x in zip(prompts, ids, strict=True)
+        ]
+        layout = lay_out([branches], prefix_tokens=prefix, quantum=self._quantum)
+        caps = [prompt.max_new_tokens for prompt in prompts if not prompt.choices]
+        return memory.RowShape(
+            tiles=tiles,
+            branch_tokens=layout.token_ids.shape[1],
+            columns=layout.open_branch.shape[1],
+            new_tokens=max(caps, default=0),
+        )
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes that this process may still take on `device`, what its allocator holds unused included."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def _choice(prompt: Prompt, scores: np.ndarray, tokens: np.ndarray) -> Answer:
+    """The answer to a choice: softmax of log P(choice and end of turn), and the sum of these probabilities."""
+    highest = float(scores.max())
+    shares = np.exp(scores - highest)
+    best = int(scores.argmax())
+    normalised = shares / shares.sum()
+    return Answer(
+        recipe_id=prompt.recipe_id,
+        question_id=prompt.question_id,
+        language=prompt.language,
+        text=prompt.choices[best],
+        tokens=int(tokens[best]) - 1,
+        finish="choice",
+        scores={choice: float(share) for choice, share in zip(prompt.choices, normalised, strict=True)},
+        mass=math.exp(highest) * float(shares.sum()),
+    )
+
+
+def _caps(requests: list[Request], layout: Layout) -> torch.Tensor:
+    caps = np.zeros_like(layout.open_branch)
+    for (b, r), index in np.ndenumerate(layout.open_branch):
+        if index >= 0:
+            caps[b, r] = requests[b].prompts[index].max_new_tokens
+    return torch.from_numpy(caps)
+
+
+def _end_ids(model: Any, end_of_turn_id: int) -> tuple[int, ...]:
+    """All ids that end an answer: the template's end of turn and what the checkpoint's generation config says."""
+    said = model.generation_config.eos_token_id
+    said = said if isinstance(said, list) else [] if said is None else [said]
+    return tuple(dict.fromkeys((end_of_turn_id, *said)))
+
+
+def _load(checkpoint: Checkpoint, device: str, dtype: str) -> Any:
+    from transformers import InternVLForConditionalGeneration
+    from transformers.utils import logging
+
+    register_attention()
+    logging.disable_progress_bar()  # the caller shows its own
+    try:
+        model, report = InternVLForConditionalGeneration.from_pretrained(
+            checkpoint.folder,
+            dtype=getattr(torch, dtype),
+            device_map=device,
+            attn_implementation={"text_config": ATTENTION, "vision_config": "sdpa"},
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{checkpoint.name} does not load: {reason}. Fetch it again, or pick another.") from error
+    if lacking := sorted(report["missing_keys"]):
+        raise CheckpointError(
+            f"{checkpoint.name} lacks {len(lacking)} weights ({lacking[0]} …); its download is incomplete. "
+            "Fetch it again."
+        )
+    layer_types = set(getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"])
+    if layer_types != {"full_attention"}:
+        raise CheckpointError(
+            f"{checkpoint.name} has layers of type {', '.join(sorted(layer_types))}; only full attention can be packed."
+        )
+    return model.eval()
+
+
+@contextmanager
+def _memory_errors(what: str) -> Iterator[None]:
+    """Turn each way in which torch says that memory ran out into an OutOfMemoryError about `what`."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        reason = error
+    except RuntimeError as error:
+        if not any(phrase in str(error) for phrase in ("can't allocate memory", "out of memory", "ALLOC_FAILED")):
+            raise
+        reason = error  # type: ignore[assignment]
+    else:
+        return
+    first = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+    # Raised outside the handler: the caught error's traceback keeps the batch's tensors alive.
+    raise OutOfMemoryError(f"Out of memory for {what}: {first}")

@@ -1,0 +1,205 @@
+"""InternVL3 run on packed rows, through transformers' public seams.
+
+The language model is transformers' own. Three of its seams are used: the attention function (an `AttentionInterface`),
+the cache (a `Cache`), and the rotary embedding (a module, here a table). Masks and positions come from
+`carscribe.packing`. All shapes of a batch are known before it starts and stay put from step to step, so that layers can
+be compiled and a decode step captured in a graph.
+
+Shapes: B rows, P prefix tokens, N branch tokens, C columns decoded at once, K slots of the cache, H heads,
+V vocabulary.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from transformers.cache_utils import Cache
+
+ATTENTION = "carscribe_packed"
+"""The name under which `packed_attention` is known to transformers."""
+
+LOGIT_ROWS = 256
+"""Rows of logits made at once when scoring: 256 × 151,674 float32 values are 155 MB."""
+
+
+def packed_attention(
+    _module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal without a mask; with one, the query heads that share a key/value head are folded into the query axis.
+
+    query [B, H, T, D]; key and value [B, H_kv, K, D]; attention_mask bool [1 or B, 1, H/H_kv · T, K], folded alike.
+    Keys and values are never repeated. Returns [B, T, H, D].
+    """
+    if attention_mask is None:
+        grouped = query.shape[1] != key.shape[1]
+        causal = query.shape[2] > 1
+        out = F.scaled_dot_product_attention(
+            query, key, value, is_causal=causal, scale=scaling, dropout_p=dropout, enable_gqa=grouped
+        )
+    else:
+        batch, heads, tokens, width = query.shape
+        folded = query.reshape(batch, key.shape[1], heads // key.shape[1] * tokens, width)
+        out = F.scaled_dot_product_attention(
+            folded, key, value, attn_mask=attention_mask, scale=scaling, dropout_p=dropout
+        ).reshape(batch, heads, tokens, width)
+    return out.transpose(1, 2), None
+
+
+class RotaryTable(torch.nn.Module):
+    """cos and sin of every position, computed once by the model's own rotary embedding.
+
+    InternVL3's text RoPE is `dynamic`: within the context length it equals this table, but its code looks at the data,
+    which compilers and graphs cannot.
+    """
+
+    def __init__(self, rotary: torch.nn.Module, positions: int, like: torch.Tensor) -> None:
+        super().__init__()
+        cos, sin = rotary(like[:1], torch.arange(positions, device=like.device)[None])
+        self.register_buffer("cos", cos[0], persistent=False)
+        self.register_buffer("sin", sin[0], persistent=False)
+
+    def forward(self, _hidden: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """cos, sin [B, T, D] at position_ids [B, T]."""
+        return self.cos[position_ids], self.sin[position_ids]  # type: ignore[index]
+
+
+class PackedCache(Cache):  # type: ignore[misc]  # transformers is untyped
+    """Keys and values of all rows in one buffer of K slots a layer, written at `slots`.
+
+    `visible` is how many slots, from the first, the next pass attends to. While `reading` the prefix, a pass attends
+    to its own keys alone.
+    """
+
+    def __init__(self, *, layers: int, shape: tuple[int, int, int, int], like: torch.Tensor) -> None:
+        super().__init__(layers=[])
+        # Zeros and not garbage: a masked slot counts nothing, but nothing times NaN is NaN.
+        self.keys = [torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(layers)]
+        self.values = [torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(layers)]
+        self.reading = True
+        self.slots = torch.empty(0, dtype=torch.long, device=like.device)
+        self.visible = 0
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keep [B, H_kv, T, D] at `slots` [T]; what to attend to."""
+        keys, values = self.keys[layer_idx], self.values[layer_idx]
+        keys.index_copy_(2, self.slots, key_states)
+        values.index_copy_(2, self.slots, value_states)
+        if self.reading:
+            return key_states, value_states
+        return keys[:, :, : self.visible], values[:, :, : self.visible]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002
+        """Slots in use."""
+        return self.visible
+
+
+class PackedModel:
+    """An `InternVLForConditionalGeneration` whose language model runs packed rows."""
+
+    def __init__(self, model: Any, *, positions: int, vision_tiles: int) -> None:
+        """`model` must have been loaded with `ATTENTION` for its text config; it is changed in place.
+
+        `positions` is the longest row that can come; `vision_tiles` how many tiles the vision tower sees at once.
+        """
+        self.model = model
+        self.language = model.model.language_model
+        self.text_config = model.config.get_text_config()
+        self.vision_tiles = vision_tiles
+        embedding = self.language.get_input_embeddings()
+        like = embedding.weight.new_zeros((1, 1, self.text_config.hidden_size))
+        self.language.rotary_emb = RotaryTable(self.language.rotary_emb, positions, like)
+        self.device = embedding.weight.device
+        self.heads_per_kv = self.text_config.num_attention_heads // self.text_config.num_key_value_heads
+
+    def make_cache(self, batch: int, slots: int) -> PackedCache:
+        """A cache of `slots` for `batch` rows."""
+        config = self.text_config
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        shape = (batch, config.num_key_value_heads, slots, width)
+        return PackedCache(layers=config.num_hidden_layers, shape=shape, like=self.language.embed_tokens.weight)
+
+    def read(self, cache: PackedCache, prefix_ids: torch.Tensor, pixels: Iterator[torch.Tensor], rows: int) -> None:
+        """Fill the cache's first P slots: prefix_ids [P] shared by all rows, pixels [tiles, 3, px, px] a chunk."""
+        features = torch.cat([self.model.get_image_features(pixel_values=chunk).pooler_output for chunk in pixels])
+        hidden = self.language.embed_tokens(prefix_ids).expand(rows, -1, -1).clone()
+        image = (prefix_ids == self.model.config.image_token_id).nonzero()[:, 0]
+        hidden[:, image] = features.reshape(rows, len(image), -1).to(hidden.dtype)
+        positions = torch.arange(len(prefix_ids), device=self.device)
+        cache.reading, cache.slots = True, positions
+        self._forward(cache, hidden, positions[None], None)
+        cache.reading, cache.visible = False, len(prefix_ids)
+
+    def ask(
+        self, cache: PackedCache, token_ids: torch.Tensor, position_ids: torch.Tensor, tree_mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Run all branches' tokens [B, N] behind the prefix; hidden states [B, N, hidden].
+
+        tree_mask bool [1 or B, N, N] says which branch tokens each may see; all see the prefix.
+        """
+        prefix, tokens = cache.visible, token_ids.shape[1]
+        cache.slots = torch.arange(prefix, prefix + tokens, device=self.device)
+        cache.visible = prefix + tokens
+        seen = torch.ones(tree_mask.shape[0], tokens, prefix, dtype=torch.bool, device=self.device)
+        mask = self.fold(torch.cat([seen, tree_mask], dim=-1))
+        return self._forward(cache, self.language.embed_tokens(token_ids), position_ids, mask)
+
+    def step(
+        self,
+        cache: PackedCache,
+        token_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        folded_mask: torch.Tensor,
+    ) -> torch.Tensor:
+        """One token of every column [B, C]; hidden states [B, C, hidden]. The cache's slots say where they go."""
+        return self._forward(cache, self.language.embed_tokens(token_ids), position_ids, folded_mask)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits [..., V] of hidden states [..., hidden], in the model's dtype."""
+        logits: torch.Tensor = self.model.lm_head(hidden)
+        return logits
+
+    def log_probability(self, hidden: torch.Tensor, source: torch.Tensor, scored: torch.Tensor) -> torch.Tensor:
+        """Float32 [M]: log P of token scored[:, 1] after the place source[scored[:, 0]] of hidden [B, N, hidden]."""
+        places = hidden[source[:, 0], source[:, 1]]
+        out = torch.empty(len(scored), dtype=torch.float32, device=hidden.device)
+        for start in range(0, len(places), LOGIT_ROWS):
+            logits = self.logits(places[start : start + LOGIT_ROWS]).float()
+            total = logits.logsumexp(-1)
+            here = ((scored[:, 0] >= start) & (scored[:, 0] < start + LOGIT_ROWS)).nonzero()[:, 0]
+            row = scored[here, 0] - start
+            out[here] = logits[row, scored[here, 1]] - total[row]
+        return out
+
+    def fold(self, mask: torch.Tensor) -> torch.Tensor:
+        """A mask [b, T, K] as `packed_attention` takes it: [b, 1, H/H_kv · T, K]."""
+        return mask.repeat(1, self.heads_per_kv, 1)[:, None]
+
+    def _forward(
+        self, cache: PackedCache, hidden: torch.Tensor, position_ids: torch.Tensor, mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        out: torch.Tensor = self.language(
+            inputs_embeds=hidden,
+            position_ids=position_ids,
+            attention_mask={"full_attention": mask},
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+        return out
+
+
+def register_attention() -> None:
+    """Make `ATTENTION` known to transformers, before a model is loaded with it."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(ATTENTION, packed_attention)

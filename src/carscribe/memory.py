@@ -1,0 +1,171 @@
+"""Plans: what a model of some shape needs of memory, before anything is loaded. Arithmetic only.
+
+All figures are bytes. Estimates, not measurements: the engine starts from them and steps down when they were too rosy.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+GIB = 2**30
+BYTES_PER_VALUE: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+RUNTIME_BYTES = int(0.7 * GIB)
+"""A CUDA context, cuBLAS's workspace and the allocator's unused ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelShape:
+    """The sizes of an InternVL3, as its config.json has them."""
+
+    vision_hidden: int
+    vision_layers: int
+    vision_mlp: int
+    vision_tokens: int
+    """Patches of one tile, before the pixel shuffle."""
+    tile_tokens: int
+    """Tokens of one tile in the language model."""
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    mlp: int
+    vocabulary: int
+    tied: bool = False
+
+    @property
+    def parameters(self) -> int:
+        """How many weights there are, biases and norms left out (they are one in a thousand).
+
+        >>> round(FAMILY["OpenGVLab/InternVL3-8B-hf"].parameters / 1e9, 2)
+        7.94
+        """
+        vision = self.vision_layers * (4 * self.vision_hidden**2 + 2 * self.vision_hidden * self.vision_mlp)
+        shuffled = self.vision_hidden * self.vision_tokens // self.tile_tokens
+        projector = shuffled * self.hidden + self.hidden**2
+        attention = 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
+        language = self.layers * (attention + 3 * self.hidden * self.mlp)
+        return vision + projector + language + self.vocabulary * self.hidden * (1 if self.tied else 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowShape:
+    """One photo's row: `tiles`, `branch_tokens` beside the prefix, `columns` decoded at once for `new_tokens` each."""
+
+    tiles: int
+    branch_tokens: int
+    columns: int
+    new_tokens: int
+
+
+def _family(hidden: int, layers: int, heads: int, kv_heads: int, mlp: int) -> ModelShape:
+    return ModelShape(
+        vision_hidden=1024,
+        vision_layers=24,
+        vision_mlp=4096,
+        vision_tokens=1024,
+        tile_tokens=256,
+        hidden=hidden,
+        layers=layers,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=hidden // heads,
+        mlp=mlp,
+        vocabulary=151_674,
+    )
+
+
+FAMILY: Mapping[str, ModelShape] = {
+    "OpenGVLab/InternVL3-1B-hf": _family(896, 24, 14, 2, 4864),
+    "OpenGVLab/InternVL3-2B-hf": _family(1536, 28, 12, 2, 8960),
+    "OpenGVLab/InternVL3-8B-hf": _family(3584, 28, 28, 4, 18944),
+}
+"""The siblings that Carscribe picks from by itself, smallest first. Source: the checkpoints' config.json."""
+
+
+def shape_of(config: Mapping[str, Any]) -> ModelShape:
+    """The shape in a config.json. Raises: KeyError when a size is missing."""
+    vision, text = config["vision_config"], config["text_config"]
+    image = vision["image_size"][0] if isinstance(vision["image_size"], list) else vision["image_size"]
+    patch = vision["patch_size"][0] if isinstance(vision["patch_size"], list) else vision["patch_size"]
+    patches = (image // patch) ** 2
+    return ModelShape(
+        vision_hidden=vision["hidden_size"],
+        vision_layers=vision["num_hidden_layers"],
+        vision_mlp=vision["intermediate_size"],
+        vision_tokens=patches,
+        tile_tokens=int(patches * config.get("downsample_ratio", 0.5) ** 2),
+        hidden=text["hidden_size"],
+        layers=text["num_hidden_layers"],
+        heads=text["num_attention_heads"],
+        kv_heads=text["num_key_value_heads"],
+        head_dim=text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"],
+        mlp=text["intermediate_size"],
+        vocabulary=text["vocab_size"],
+        tied=bool(config.get("tie_word_embeddings", True)),
+    )
+
+
+def kv_bytes_per_token(*, layers: int, kv_heads: int, head_dim: int, bytes_per_value: int = 2) -> int:
+    """Bytes of key/value cache one token takes, all layers (the 2 is one key and one value).
+
+    >>> kv_bytes_per_token(layers=28, kv_heads=4, head_dim=128)
+    57344
+    """
+    return 2 * layers * kv_heads * head_dim * bytes_per_value
+
+
+def weight_bytes(shape: ModelShape, dtype: str) -> int:
+    """Bytes of the weights.
+
+    >>> round(weight_bytes(FAMILY["OpenGVLab/InternVL3-8B-hf"], "bfloat16") / GIB, 1)
+    14.8
+    """
+    return shape.parameters * BYTES_PER_VALUE[dtype]
+
+
+def row_bytes(shape: ModelShape, row: RowShape, dtype: str) -> int:
+    """Bytes that one more photo adds to a batch: its cache, and the larger of what reading and answering need.
+
+    Reading holds, for each token, three vectors of the MLP and six of the hidden size; answering holds the masks and,
+    for each column, its logits in the model's dtype and once more in float32.
+    """
+    value = BYTES_PER_VALUE[dtype]
+    prefix = row.tiles * shape.tile_tokens + 16  # the template's own words around the image
+    slots = prefix + row.branch_tokens + row.columns * row.new_tokens
+    cache = slots * kv_bytes_per_token(
+        layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim, bytes_per_value=value
+    )
+    per_token = (3 * shape.mlp + 6 * shape.hidden) * value
+    reading = prefix * per_token
+    folded = shape.heads // shape.kv_heads * row.branch_tokens * slots
+    answering = row.branch_tokens * per_token + folded + row.columns * shape.vocabulary * (value + 4)
+    return cache + max(reading, answering)
+
+
+def vision_bytes(shape: ModelShape, tiles: int, dtype: str) -> int:
+    """Bytes of the vision tower's activations over `tiles` at once: two of the MLP and six of the hidden size."""
+    per_token = (2 * shape.vision_mlp + 6 * shape.vision_hidden) * BYTES_PER_VALUE[dtype]
+    return tiles * (shape.vision_tokens + 1) * per_token
+
+
+def rows_that_fit(shape: ModelShape, row: RowShape, dtype: str, free_bytes: int, *, vision_tiles: int) -> int:
+    """How many such rows fit in `free_bytes` beside the weights, a tenth kept back; 0 when none does."""
+    left = int(0.9 * free_bytes) - vision_bytes(shape, vision_tiles, dtype)
+    return max(0, left // row_bytes(shape, row, dtype))
+
+
+def largest_that_fits(free_bytes: int, dtype: str, row: RowShape) -> str | None:
+    """The largest of the family whose weights and one photo fit in `free_bytes`; None when not even the smallest.
+
+    >>> row = RowShape(tiles=13, branch_tokens=400, columns=8, new_tokens=40)
+    >>> largest_that_fits(24 * GIB, "bfloat16", row), largest_that_fits(8 * GIB, "bfloat16", row)
+    ('OpenGVLab/InternVL3-8B-hf', 'OpenGVLab/InternVL3-2B-hf')
+    >>> largest_that_fits(1 * GIB, "bfloat16", row) is None
+    True
+    """
+    for name, shape in reversed(list(FAMILY.items())):
+        left = free_bytes - RUNTIME_BYTES - weight_bytes(shape, dtype)
+        if rows_that_fit(shape, row, dtype, left, vision_tiles=row.tiles):
+            return name
+    return None

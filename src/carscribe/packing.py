@@ -1,0 +1,285 @@
+"""One row per photo: the prefix read once, and beside it every question as a branch of a tree.
+
+    prefix ─┬─ question 1 ── answer 1             open: the answer is decoded
+            ├─ question 2 ── answer 2
+            └─ question 3 ─┬─ choice a            choice: the leaves are scored, nothing is decoded
+                           └─ choice b
+
+A branch sees the prefix, itself and, when it is a leaf, its stem; never its sisters. Its positions go on from where
+what it sees ends. So each branch computes what it would compute alone.
+
+This module is arithmetic on token ids and lengths. It knows nothing of torch, of models, of images or of words; the
+engines and the trainer give its arrays to a model. Shapes: B rows, P prefix tokens, N branch tokens, R open branches.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """What follows the prefix for one question: `tokens`, at least one.
+
+    With `leaves` it is a choice: each leaf is one choice's tokens, the end of turn last, at least two in all.
+    """
+
+    tokens: tuple[int, ...]
+    leaves: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """Where a score belongs: row of the batch, branch of that row, choice of that branch."""
+
+    row: int
+    branch: int
+    choice: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layout:
+    """The arrays of one packed batch. "1 or B" on a first axis: 1 when all rows share it, B where they must differ.
+
+    Questions' pass:
+        token_ids, position_ids: int64 [B, N].
+        tree_mask: bool [1 or B, N, N]; query n may see branch token m. Every query sees the whole prefix besides.
+    Open branches, column r of row b (a column without a branch has branch -1):
+        open_branch: int64 [B, R], index of the branch in its row; R is a bucket.
+        last_token: int64 [B, R], where on the N axis the question ends: its output is the answer's first token.
+        answer_position: int64 [B, R], position of the answer's first token.
+        stem_mask: bool [1 or B, R, N]; the branch tokens that the answer may see.
+    Leaves, U distinct places whose output is needed and M scored tokens:
+        source: int64 [U, 2], (row, n).
+        scored: int64 [M, 3], (index into source, token id to score, index into leaves).
+        leaves: one entry per choice.
+    """
+
+    prefix_tokens: int
+    token_ids: Ints
+    position_ids: Ints
+    tree_mask: Bools
+    open_branch: Ints
+    last_token: Ints
+    answer_position: Ints
+    stem_mask: Bools
+    source: Ints
+    scored: Ints
+    leaves: tuple[Leaf, ...]
+
+
+def common_prefix(prompts: Sequence[tuple[int, ...]], *, at_least: int = 0, quantum: int = 1) -> int:
+    """Length of the longest token run that all `prompts` start with, leaving each at least one token.
+
+    What they share past `at_least` (the end of the image) is rounded down to a multiple of `quantum`, so that a
+    changing name in the prompts changes the shape seldom. Less than `at_least` in common gives what is in common.
+
+    >>> common_prefix([(1, 2, 3, 4), (1, 2, 3, 5, 6)])
+    3
+    >>> common_prefix([(1, 2, 3), (1, 2, 3)])
+    2
+    >>> common_prefix([(1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 5, 7)], at_least=2, quantum=2)
+    4
+    """
+    shortest, longest = min(prompts), max(prompts)  # the least and the greatest differ first where any two differ
+    limit = min(len(prompt) for prompt in prompts) - 1
+    shared = next((i for i in range(limit) if shortest[i] != longest[i]), limit)
+    if shared <= at_least:
+        return shared
+    return at_least + (shared - at_least) // quantum * quantum
+
+
+def bucket_branches(count: int) -> int:
+    """The number of open columns that `count` open branches are padded to: 0, 1, 2, 4, then multiples of 8.
+
+    >>> [bucket_branches(n) for n in (0, 1, 2, 3, 5, 8, 9, 17)]
+    [0, 1, 2, 4, 8, 8, 16, 24]
+    """
+    if count <= 2:
+        return count
+    return 4 if count <= 4 else round_up(count, 8)
+
+
+def round_up(count: int, quantum: int) -> int:
+    """The next multiple of `quantum`.
+
+    >>> round_up(17, 8), round_up(16, 8)
+    (24, 16)
+    """
+    return -(-count // quantum) * quantum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slot:
+    """A stretch of the N axis that holds one branch of every row: a stem, then its leaves' inputs one after another."""
+
+    start: int
+    stem_width: int
+    leaf_widths: tuple[int, ...]
+
+    @property
+    def leaf_starts(self) -> tuple[int, ...]:
+        ends = np.cumsum((self.start + self.stem_width, *self.leaf_widths))
+        return tuple(int(end) for end in ends[:-1])
+
+    @property
+    def width(self) -> int:
+        return self.stem_width + sum(self.leaf_widths)
+
+
+def lay_out(rows: Sequence[Sequence[Branch]], *, prefix_tokens: int, pad_id: int = 0, quantum: int = 8) -> Layout:
+    """Place the branches of every row on one axis and say who sees whom.
+
+    Rows may hold different branches, in number, length and kind: the j-th open branches of all rows share a slot as
+    wide as the longest, and so do the j-th choices. N is rounded up to a multiple of `quantum`, the open columns to
+    a bucket, so that batches of a run share few shapes.
+
+    Raises: ValueError for a branch without tokens, or a leaf without an end.
+    """
+    _check(rows)
+    opens = [[i for i, branch in enumerate(row) if not branch.leaves] for row in rows]
+    choices = [[i for i, branch in enumerate(row) if branch.leaves] for row in rows]
+    slots, open_slots = _place(rows, opens, choices)
+    width = round_up(sum(slot.width for slot in slots), quantum)
+    token_ids = np.full((len(rows), width), pad_id, np.int64)
+    position_ids = np.full((len(rows), width), prefix_tokens, np.int64)
+    for b, row in enumerate(rows):
+        for slot, index in zip(slots, _indices(opens[b], choices[b], open_slots, len(slots)), strict=True):
+            _fill(slot, row[index] if index >= 0 else None, token_ids[b], position_ids[b], prefix_tokens)
+    open_branch, last_token, answer_position, stem_lengths = _open_columns(rows, opens, slots, prefix_tokens)
+    source, scored, leaves = _scored(rows, choices, slots[open_slots:])
+    return Layout(
+        prefix_tokens=prefix_tokens,
+        token_ids=token_ids,
+        position_ids=position_ids,
+        tree_mask=_tree_mask(rows, choices, slots, open_slots, width),
+        open_branch=open_branch,
+        last_token=last_token,
+        answer_position=answer_position,
+        stem_mask=_stem_mask(stem_lengths, slots[:open_slots], width),
+        source=source,
+        scored=scored,
+        leaves=leaves,
+    )
+
+
+def _check(rows: Sequence[Sequence[Branch]]) -> None:
+    for branch in (branch for row in rows for branch in row):
+        if not branch.tokens:
+            raise ValueError("A branch needs at least one token past the prefix.")
+        if any(len(leaf) < 2 for leaf in branch.leaves):
+            raise ValueError("A leaf needs at least one token and the end of turn.")
+
+
+def _place(
+    rows: Sequence[Sequence[Branch]], opens: list[list[int]], choices: list[list[int]]
+) -> tuple[list[_Slot], int]:
+    """All slots along the axis, open ones first, and how many of them are open."""
+    slots: list[_Slot] = []
+    start = 0
+    for members in (opens, choices):
+        for j in range(max(map(len, members), default=0)):
+            held = [row[indices[j]] for row, indices in zip(rows, members, strict=True) if j < len(indices)]
+            widest = max(len(branch.leaves) for branch in held)
+            leaf_widths = tuple(
+                max(len(branch.leaves[k]) - 1 for branch in held if k < len(branch.leaves)) for k in range(widest)
+            )
+            stem_width = max(len(branch.tokens) for branch in held)
+            slots.append(_Slot(start=start, stem_width=stem_width, leaf_widths=leaf_widths))
+            start += slots[-1].width
+    return slots, max(map(len, opens), default=0)
+
+
+def _indices(opens: list[int], choices: list[int], open_slots: int, slots: int) -> list[int]:
+    """Which branch of a row stands in each slot; -1 for none."""
+    padding = [-1] * (open_slots - len(opens))
+    return [*opens, *padding, *choices, *[-1] * (slots - open_slots - len(choices))]
+
+
+def _fill(slot: _Slot, branch: Branch | None, token_ids: Ints, position_ids: Ints, prefix_tokens: int) -> None:
+    if branch is None:
+        return
+    stem = len(branch.tokens)
+    token_ids[slot.start : slot.start + stem] = branch.tokens
+    position_ids[slot.start : slot.start + slot.stem_width] = prefix_tokens + np.arange(slot.stem_width)
+    for start, leaf in zip(slot.leaf_starts, branch.leaves, strict=False):
+        inputs = len(leaf) - 1
+        token_ids[start : start + inputs] = leaf[:-1]
+        position_ids[start : start + inputs] = prefix_tokens + stem + np.arange(inputs)
+
+
+def _open_columns(
+    rows: Sequence[Sequence[Branch]], opens: list[list[int]], slots: list[_Slot], prefix_tokens: int
+) -> tuple[Ints, Ints, Ints, Ints]:
+    columns = bucket_branches(max(map(len, opens), default=0))
+    branch = np.full((len(rows), columns), -1, np.int64)
+    last, lengths = np.zeros_like(branch), np.zeros_like(branch)
+    for b, indices in enumerate(opens):
+        for r, index in enumerate(indices):
+            lengths[b, r] = len(rows[b][index].tokens)
+            last[b, r] = slots[r].start + lengths[b, r] - 1
+            branch[b, r] = index
+    return branch, last, prefix_tokens + lengths, lengths
+
+
+def _tree_mask(
+    rows: Sequence[Sequence[Branch]], choices: list[list[int]], slots: list[_Slot], open_slots: int, width: int
+) -> Bools:
+    """Causal inside each stem and each leaf; a leaf sees the real part of its stem.
+
+    Padding at the end of a stem lies in the future of all its real tokens, so that the causal triangle alone serves
+    rows of any question length. Only a leaf, which comes after the padding, needs to know the stem's true length:
+    the mask is per row when the rows' choice stems differ in length.
+    """
+    shared = np.zeros((width, width), np.bool_)
+    for slot in slots:
+        for start, length in zip((slot.start, *slot.leaf_starts), (slot.stem_width, *slot.leaf_widths), strict=True):
+            shared[start : start + length, start : start + length] = np.tri(length, dtype=np.bool_)
+    stems = [
+        tuple(len(row[indices[j]].tokens) if j < len(indices) else 0 for j in range(len(slots) - open_slots))
+        for row, indices in zip(rows, choices, strict=True)
+    ]
+    distinct = [stems[0]] if len(set(stems)) == 1 else stems
+    masks = np.repeat(shared[None], len(distinct), axis=0)
+    for mask, lengths in zip(masks, distinct, strict=True):
+        for slot, length in zip(slots[open_slots:], lengths, strict=True):
+            mask[slot.start + slot.stem_width : slot.start + slot.width, slot.start : slot.start + length] = True
+    return masks
+
+
+def _stem_mask(stem_lengths: Ints, slots: list[_Slot], width: int) -> Bools:
+    """Bool [1 or B, R, N]: the answer of column r sees the real tokens of slot r."""
+    same = bool((stem_lengths == stem_lengths[:1]).all())
+    lengths = stem_lengths[:1] if same else stem_lengths
+    starts = np.zeros(stem_lengths.shape[1], np.int64)
+    starts[: len(slots)] = [slot.start for slot in slots]
+    at = np.arange(width)
+    mask: Bools = (at >= starts[:, None]) & (at < (starts + lengths)[..., None])
+    return mask
+
+
+def _scored(
+    rows: Sequence[Sequence[Branch]], choices: list[list[int]], slots: list[_Slot]
+) -> tuple[Ints, Ints, tuple[Leaf, ...]]:
+    source: dict[tuple[int, int], int] = {}
+    scored: list[tuple[int, int, int]] = []
+    leaves: list[Leaf] = []
+    for b, indices in enumerate(choices):
+        for slot, index in zip(slots, indices, strict=False):
+            branch = rows[b][index]
+            stem_end = slot.start + len(branch.tokens) - 1
+            for k, (start, leaf) in enumerate(zip(slot.leaf_starts, branch.leaves, strict=False)):
+                for i, token in enumerate(leaf):
+                    place = (b, stem_end if i == 0 else start + i - 1)
+                    scored.append((source.setdefault(place, len(source)), token, len(leaves)))
+                leaves.append(Leaf(row=b, branch=index, choice=k))
+    return (
+        np.array(list(source), np.int64).reshape(-1, 2),
+        np.array(scored, np.int64).reshape(-1, 3),
+        tuple(leaves),
+    )

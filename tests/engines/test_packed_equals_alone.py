@@ -1,0 +1,184 @@
+"""The proof: packed answers are, token for token, what each question gets alone through transformers' `generate`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from alone import Alone, Recording, choice_prompt, open_prompt, photo
+
+from carscribe.engines.checkpoint import open_checkpoint
+from carscribe.records import Prompt, Request
+
+QUESTIONS = (
+    open_prompt("What are the wheels like?"),
+    open_prompt("Describe this car's design briefly and precisely: body type, proportions, surface."),
+    open_prompt("\nA question that starts with a new line"),
+    open_prompt(" a space", new=3),
+    open_prompt("3 digits 2026", new=17),
+    open_prompt('"quoted"'),
+    open_prompt("휠은 어떤가요? 짧은 구로 답하세요."),
+    open_prompt("이 자동차의 색은?", new=1),
+)
+CHOICES = ("sedan", "sedan car", "SUV", "컨버터블", "white pearl two-tone paint")
+BACKBONES = [("qwen2", "dynamic"), ("qwen3", "default")]
+Make = Callable[..., Path]
+
+
+def engine_of(folder: Path) -> Recording:
+    return Recording(open_checkpoint(str(folder)), device="cpu", dtype="float32")
+
+
+def assert_equals_alone(engine: Recording, alone: Alone, requests: list[Request]) -> None:
+    answers = engine.answer(requests)
+    for row, request in enumerate(requests):
+        for prompt, answer in zip(request.prompts, answers[row], strict=True):
+            assert answer.question_id == prompt.question_id
+            if prompt.choices:
+                assert_score_equals_forward(alone, request, prompt, answer.scores, answer.mass)
+                continue
+            expected = alone.generate(request.tiles, prompt)
+            assert engine.ids[row, prompt.question_id] == expected
+            ended = expected[-1] in engine._end_ids
+            assert answer.finish == ("stop" if ended else "length")
+            assert answer.tokens == len(expected) - ended
+            said = expected[:-1] if ended else expected
+            assert answer.text == alone.tokenizer.decode(said, skip_special_tokens=True).strip()
+
+
+def assert_score_equals_forward(
+    alone: Alone, request: Request, prompt: Prompt, scores: object, mass: float | None
+) -> None:
+    logs = np.array([alone.log_probability(request.tiles, prompt.text, choice) for choice in prompt.choices])
+    shares = np.exp(logs - logs.max())
+    assert isinstance(scores, dict)
+    assert list(scores) == list(prompt.choices)
+    np.testing.assert_allclose(list(scores.values()), shares / shares.sum(), rtol=2e-3, atol=1e-7)
+    assert mass is not None
+    np.testing.assert_allclose(np.log(mass), np.log(np.exp(logs).sum()), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("backbone", "rope"), BACKBONES)
+@pytest.mark.parametrize("tiles", [1, 3, 7, 9, 10, 13])
+def test_every_branch_equals_its_question_alone(random_checkpoint: Make, backbone: str, rope: str, tiles: int) -> None:
+    folder = random_checkpoint(backbone=backbone, rope=rope)
+    prompts = (*QUESTIONS, choice_prompt("Which body type?", CHOICES))
+    requests = [Request(tiles=photo(seed, tiles), prompts=prompts) for seed in range(2)]
+    engine = engine_of(folder)
+    assert_equals_alone(engine, Alone(folder), requests)
+    said = list(engine.ids.values())
+    assert len({tuple(ids) for ids in said}) > len(said) // 2, "a model that always says the same proves nothing"
+
+
+def test_tiles_of_the_real_size_equal_too(random_checkpoint: Make) -> None:
+    folder = random_checkpoint(tile_px=448)
+    requests = [Request(tiles=photo(5, 3, tile_px=448), prompts=(*QUESTIONS[:3], choice_prompt("Body?", CHOICES)))]
+    assert_equals_alone(engine_of(folder), Alone(folder), requests)
+
+
+def test_branches_that_end_early_and_late_equal_alone(random_checkpoint: Make, tmp_path: Path) -> None:
+    """With several end tokens the answers end at different steps, so that columns are dropped on the way."""
+    source = random_checkpoint()
+    prompts = tuple(open_prompt(f"Question {i}: {'what wheels ' * (i % 4)}?", new=24) for i in range(20))
+    requests = [Request(tiles=photo(seed, 1), prompts=prompts) for seed in range(3)]
+    first = engine_of(source)
+    first.answer(requests)
+    said = np.bincount([token for ids in first.ids.values() for token in ids])
+    order = np.random.default_rng(0).permutation(len(said))
+    share = (said[order] / said.sum()).cumsum()
+    ends = [int(token) for token in order[share < 0.12] if said[token]]  # about one token in eight ends an answer
+    folder = tmp_path / "many-ends"
+    folder.mkdir()
+    for file in source.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    config = json.loads((source / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(
+        json.dumps(config | {"eos_token_id": [config["eos_token_id"], *ends]})
+    )
+    engine = engine_of(folder)
+    assert_equals_alone(engine, Alone(folder), requests)
+    lengths = {len(ids) for ids in engine.ids.values()}
+    assert len(lengths) > 4, lengths
+    assert min(lengths) < 8 < max(lengths), lengths
+
+
+def test_rows_with_different_questions_equal_each_alone(random_checkpoint: Make) -> None:
+    folder = random_checkpoint()
+    named = [
+        open_prompt(f"What are the wheels of this {name} like?")
+        for name in ("Kia", "Citroën Berlingo Van", "기아 니로")
+    ]
+    rows = [
+        (*QUESTIONS[:5], named[0], choice_prompt("Body type of this Kia?", CHOICES)),
+        (named[1], choice_prompt("Body type of this Citroën Berlingo Van, please?", CHOICES[:3])),
+        (choice_prompt("Main colour?", ("은색", "회색", "검은색")), QUESTIONS[6], named[2], QUESTIONS[1]),
+        (QUESTIONS[3],),
+    ]
+    requests = [Request(tiles=photo(i, 3), prompts=row) for i, row in enumerate(rows)]
+    assert_equals_alone(engine_of(folder), Alone(folder), requests)
+
+
+def test_a_shared_instruction_is_read_with_the_photo_and_changes_nothing(random_checkpoint: Make) -> None:
+    folder = random_checkpoint()
+    instruction = "As an automotive designer, answer in short phrases, without a lead-in, at most twelve words: "
+    prompts = tuple(open_prompt(instruction + aspect) for aspect in ("wheels", "grille", "3 lamps", " surface", "휠"))
+    request = Request(tiles=photo(1, 1), prompts=prompts)
+    engine = engine_of(folder)
+    image_end = engine._prompts.image_end(prompts[0].text, 1)
+    assert len(engine._encode([request]).prefix) >= image_end + 8
+    assert_equals_alone(engine, Alone(folder), [request])
+
+
+def test_one_question_alone_in_its_batch_equals_alone(random_checkpoint: Make) -> None:
+    folder = random_checkpoint()
+    alone = Alone(folder)
+    for prompt in (QUESTIONS[1], choice_prompt("Which body type?", CHOICES)):
+        assert_equals_alone(engine_of(folder), alone, [Request(tiles=photo(2, 7), prompts=(prompt,))])
+
+
+def test_ids_equal_the_template_with_the_documented_expansion(random_checkpoint: Make) -> None:
+    folder = random_checkpoint()
+    engine, alone = engine_of(folder), Alone(folder)
+    for prompt in QUESTIONS:
+        for tiles in (1, 13):
+            expected = alone.inputs(photo(0, tiles), prompt.text)["input_ids"][0].tolist()
+            assert list(engine._prompts.ids(prompt.text, tiles)) == expected
+
+
+def test_pixels_equal_the_image_processors_to_the_bit(random_checkpoint: Make) -> None:
+    folder = random_checkpoint()
+    every_byte = np.arange(256, dtype=np.uint8).repeat(49)[: 112 * 112].reshape(1, 112, 112, 1).repeat(3, -1)
+    engine, alone = engine_of(folder), Alone(folder)
+    for tiles in (every_byte, photo(0, 9)):
+        pixels = torch.cat(list(engine._pixels([Request(tiles=tiles, prompts=())])))
+        assert torch.equal(pixels, alone.inputs(tiles, "x")["pixel_values"])
+
+
+def test_reversed_choices_get_the_same_scores(random_checkpoint: Make) -> None:
+    engine = engine_of(random_checkpoint())
+    request = [
+        Request(tiles=photo(0, 1), prompts=(choice_prompt("Which body type?", choices),))
+        for choices in (CHOICES, CHOICES[::-1])
+    ]
+    (forward,), (backward,) = (engine.answer([r])[0] for r in request)
+    assert forward.scores is not None
+    assert backward.scores is not None
+    assert forward.text == backward.text
+    for choice in CHOICES:
+        assert forward.scores[choice] == pytest.approx(backward.scores[choice], rel=1e-4)
+    assert sum(forward.scores.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_choices_of_one_to_five_tokens_are_scored_to_their_end(random_checkpoint: Make, count: int) -> None:
+    folder = random_checkpoint()
+    engine, alone = engine_of(folder), Alone(folder)
+    text = "Which body type?"
+    known = ("SUV", "wagon", "sedan", "coupe", "sports car", "컨버터블", "MPV 7", "X")
+    words = {engine._prompts.leaves(text, (word,))[0]: word for word in known}
+    candidates = [w for leaf, w in words.items() if len(leaf) == count + 1] or ["9" * count]
+    request = Request(tiles=photo(3, 1), prompts=(choice_prompt(text, (candidates[0], "세단")),))
+    assert len(engine._prompts.leaves(text, (candidates[0],))[0]) == count + 1
+    assert_equals_alone(engine, alone, [request])

@@ -1,0 +1,88 @@
+"""The plain way, to compare with: one question at a time through transformers' own `generate` and forward pass."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, InternVLForConditionalGeneration
+from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+
+from carscribe.engines.local import LocalEngine
+from carscribe.records import Answer, Prompt, Request
+
+
+class Alone:
+    """A checkpoint loaded as transformers loads it, asked one question about one photo at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.model: Any = InternVLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self.processor: Any = GotOcr2ImageProcessorPil.from_pretrained(folder)
+        self.image_tokens: int = self.model.config.image_seq_length
+
+    def inputs(self, tiles: np.ndarray, text: str) -> dict[str, torch.Tensor]:
+        """What the processor of the checkpoint makes of tiles that were cut already, and of the text."""
+        message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
+        rendered = self.tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+        expanded = rendered.replace(
+            "<IMG_CONTEXT>", f"<img>{'<IMG_CONTEXT>' * self.image_tokens * len(tiles)}</img>", 1
+        )
+        ids = torch.tensor([self.tokenizer(expanded)["input_ids"]])
+        pixels = self.processor(list(tiles), crop_to_patches=False, return_tensors="pt")["pixel_values"]
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}
+
+    @torch.inference_mode()
+    def generate(self, tiles: np.ndarray, prompt: Prompt) -> list[int]:
+        """The new tokens, the end of turn included when the model said it."""
+        inputs = self.inputs(tiles, prompt.text)
+        out = self.model.generate(**inputs, max_new_tokens=prompt.max_new_tokens, do_sample=False)
+        new: list[int] = out[0, inputs["input_ids"].shape[1] :].tolist()
+        return new
+
+    @torch.inference_mode()
+    def log_probability(self, tiles: np.ndarray, text: str, choice: str) -> float:
+        """log P(choice and end of turn), from one forward pass over prompt and choice."""
+        inputs = self.inputs(tiles, text)
+        tail = [*self.tokenizer(choice)["input_ids"], self.tokenizer.convert_tokens_to_ids("<|im_end|>")]
+        ids = torch.cat([inputs["input_ids"], torch.tensor([tail])], 1)
+        logits = self.model(input_ids=ids, pixel_values=inputs["pixel_values"]).logits[0].double()
+        start = inputs["input_ids"].shape[1]
+        spread = logits.log_softmax(-1)
+        return float(sum(spread[start + i - 1, token] for i, token in enumerate(tail)))
+
+
+class Recording(LocalEngine):
+    """The engine itself, keeping the token ids behind each open answer."""
+
+    def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
+        """As the engine answers; `ids` then holds, per (row, question id), the tokens up to their end."""
+        self.ids: dict[tuple[int, str], list[int]] = {}
+        requests = [  # prompts of their own for every row, so that an answer tells its row
+            replace(request, prompts=tuple(replace(prompt) for prompt in request.prompts)) for request in requests
+        ]
+        self._rows = {id(prompt): row for row, request in enumerate(requests) for prompt in request.prompts}
+        return super().answer(requests)
+
+    def _open(self, prompt: Prompt, tokens: list[int]) -> Answer:
+        answer = super()._open(prompt, tokens)
+        ended = answer.finish == "stop"
+        self.ids[self._rows[id(prompt)], prompt.question_id] = tokens[: answer.tokens + ended]
+        return answer
+
+
+def open_prompt(text: str, *, new: int = 10, name: str | None = None) -> Prompt:
+    return Prompt(recipe_id="test", question_id=name or text, language="en", text=text, max_new_tokens=new)
+
+
+def choice_prompt(text: str, choices: tuple[str, ...]) -> Prompt:
+    return Prompt(recipe_id="test", question_id=text, language="en", text=text, max_new_tokens=1, choices=choices)
+
+
+def photo(seed: int, tiles: int, tile_px: int = 112) -> np.ndarray:
+    """Random tiles, uint8 [tiles, px, px, 3]; blotches rather than noise, so that photos differ to a model."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (tiles, tile_px // 14, tile_px // 14, 3), dtype=np.uint8)
+    return coarse.repeat(14, axis=1).repeat(14, axis=2)
