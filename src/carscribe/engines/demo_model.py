@@ -11,6 +11,10 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 VERSION = 1
 """Raised when anything below changes what is written, so that an old folder is not taken for a new one."""
@@ -94,7 +98,7 @@ def write_random_checkpoint(
 
     logging.disable_progress_bar()
 
-    ids = _write_tokenizer(folder, texts)
+    ids = write_tokenizer(folder, train_bpe(texts))
     text_config = {
         "model_type": backbone,
         "hidden_size": 128,
@@ -134,11 +138,12 @@ def write_random_checkpoint(
                 parameter.data.mul_(weight_scale)
     model.generation_config = GenerationConfig(eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"])
     model.save_pretrained(folder)
-    _write_processor(folder, tile_px)
+    write_processor(folder, tile_px)
 
 
-def _write_tokenizer(folder: Path, texts: Iterable[str]) -> dict[str, int]:
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+def train_bpe(texts: Iterable[str]) -> "Tokenizer":
+    """A byte-level BPE that splits text as Qwen2 does, without special tokens."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     bpe = Tokenizer(models.BPE())
     bpe.normalizer = normalizers.NFC()
@@ -153,6 +158,13 @@ def _write_tokenizer(folder: Path, texts: Iterable[str]) -> dict[str, int]:
         vocab_size=VOCABULARY, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     bpe.train_from_iterator(texts, trainer)
+    return bpe
+
+
+def write_tokenizer(folder: Path, bpe: "Tokenizer") -> dict[str, int]:
+    """Write tokenizer and chat template files as InternVL3-*-hf has them; the special tokens' ids."""
+    from tokenizers import AddedToken
+
     bpe.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
     bpe.save(str(folder / "tokenizer.json"))
     named = {
@@ -179,7 +191,8 @@ def _write_tokenizer(folder: Path, texts: Iterable[str]) -> dict[str, int]:
     return {token: vocabulary[token] for token in SPECIAL_TOKENS}
 
 
-def _write_processor(folder: Path, tile_px: int) -> None:
+def write_processor(folder: Path, tile_px: int) -> None:
+    """Write the image processor's files as InternVL3-*-hf has them, for tiles of `tile_px`."""
     _write_json(
         folder / "preprocessor_config.json",
         {

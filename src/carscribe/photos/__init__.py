@@ -1,0 +1,1 @@
+"""Find photos and their metadata, and read each into tiles. Knows nothing of questions, engines or outputs."""

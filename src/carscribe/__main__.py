@@ -1,0 +1,5 @@
+"""`python -m carscribe`."""
+
+from carscribe.cli import main
+
+main()

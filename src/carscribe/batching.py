@@ -1,0 +1,157 @@
+"""Batches of photos with equal tile counts, and what happens when one does not fit in memory.
+
+Pure policy over an `Engine`: no torch, no files. Photos come in the order they were given, leave in the order they were
+answered, and none waits longer than the look-ahead.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from carscribe.engines import Engine
+from carscribe.errors import OutOfMemoryError, PhotoError
+from carscribe.records import PhotoFile, PhotoResult, Prompt, Request, TiledPhoto
+
+LOOK_AHEAD_TILES = 1024
+"""Tiles that may come in while a photo waits for its batch to fill: 0.6 GB of bytes at 448 px."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pending:
+    """A photo that was read and is to be asked. `index` is its place in what the user gave."""
+
+    index: int
+    file: PhotoFile
+    photo: TiledPhoto
+    prompts: tuple[Prompt, ...]
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles it was cut into, thumbnail included."""
+        return len(self.photo.tiles)
+
+    def result(self, **outcome: object) -> PhotoResult:
+        """What became of it: `answers=…` or `error=…`."""
+        return PhotoResult(
+            index=self.index,
+            file=self.file,
+            sha256=self.photo.sha256,
+            width_px=self.photo.width_px,
+            height_px=self.photo.height_px,
+            tiles=self.tiles,
+            **outcome,  # type: ignore[arg-type]
+        )
+
+
+def group_by_tiles(
+    stream: Iterable[Pending | PhotoResult],
+    size: Callable[[Pending], int],
+    *,
+    look_ahead_tiles: int = LOOK_AHEAD_TILES,
+) -> Iterator[list[Pending] | PhotoResult]:
+    """Full batches as soon as there are enough photos of one tile count; what was set aside passes at once.
+
+    `size` says how many photos like this one make a batch. When `look_ahead_tiles` have come in since a photo came,
+    its batch goes out as it is: so that many tiles are held at most, and results can be put in order behind this.
+    """
+    waiting: OrderedDict[int, list[Pending]] = OrderedDict()  # by tile count, the longest wait first
+    since: dict[int, int] = {}
+    seen_tiles = 0
+    for item in stream:
+        if isinstance(item, PhotoResult):
+            yield item
+            continue
+        seen_tiles += item.tiles
+        since.setdefault(item.tiles, seen_tiles)
+        group = waiting.setdefault(item.tiles, [])
+        group.append(item)
+        oldest = next(iter(waiting))
+        if len(group) >= size(item):
+            del since[item.tiles]
+            yield waiting.pop(item.tiles)
+        elif seen_tiles - since[oldest] >= look_ahead_tiles:
+            del since[oldest]
+            yield waiting.pop(oldest)
+    yield from waiting.values()
+
+
+class Ladder:
+    """Answers batches with an engine and steps down when memory runs out.
+
+    Half the batch; at one photo, fewer tiles; at one tile, the photo is set aside. What fitted is remembered: a batch
+    that was too large is not tried again, nor one with larger photos.
+    """
+
+    def __init__(self, engine: Engine, cut_again: Callable[[Pending, int], TiledPhoto]) -> None:
+        """`cut_again(pending, max_tiles)` reads the photo once more with a smaller grid; it may raise PhotoError."""
+        self._engine = engine
+        self._cut_again = cut_again
+        self._expected: dict[tuple[int, int], int] = {}
+        self._learned: dict[int, int] = {}
+        self._most_tiles: int | None = None
+
+    @property
+    def most_grid_tiles(self) -> int | None:
+        """The largest grid that memory allows, the thumbnail not counted; None while nothing says otherwise."""
+        return None if self._most_tiles is None else max(1, self._most_tiles - 1)
+
+    def size(self, pending: Pending) -> int:
+        """How many photos like this one to put into a batch."""
+        key = (pending.tiles, len(pending.prompts))
+        if key not in self._expected:
+            self._expected[key] = self._engine.batch_limit(pending.tiles, pending.prompts)
+        learned = [rows for tiles, rows in self._learned.items() if tiles <= pending.tiles]
+        return max(1, min(self._expected[key], *learned) if learned else self._expected[key])
+
+    def answer(self, batch: Sequence[Pending]) -> Iterator[PhotoResult]:
+        """The result of every photo of the batch, answered or set aside."""
+        todo = deque([list(batch)])
+        while todo:
+            rows = todo.popleft()
+            limit = self.size(rows[0])
+            if len(rows) > limit:
+                todo.extendleft(reversed([rows[i : i + limit] for i in range(0, len(rows), limit)]))
+                continue
+            if self._too_many_tiles(rows[0]):
+                yield from self._with_fewer_tiles(rows, todo)
+                continue
+            trouble = self._try(rows)
+            if isinstance(trouble, list):
+                yield from trouble
+            elif len(rows) > 1:
+                self._learned[rows[0].tiles] = len(rows) // 2
+                todo.appendleft(rows)
+            elif rows[0].tiles > 1:
+                self._most_tiles = rows[0].tiles - 1
+                todo.appendleft(rows)
+            else:
+                yield rows[0].result(
+                    error=f"{trouble} One tile alone does not fit: free memory, or pick a smaller model."
+                )
+
+    def _try(self, rows: list[Pending]) -> list[PhotoResult] | str:
+        """The results, or why memory ran out."""
+        requests = [Request(tiles=row.photo.tiles, prompts=row.prompts) for row in rows]
+        try:
+            answers = self._engine.answer(requests)
+        except (OutOfMemoryError, MemoryError) as error:
+            reason = str(error) or "Out of memory."
+        else:
+            return [row.result(answers=found) for row, found in zip(rows, answers, strict=True)]
+        self._engine.release()  # outside the handler, when nothing holds the failed batch's tensors any more
+        return reason
+
+    def _too_many_tiles(self, pending: Pending) -> bool:
+        return self._most_tiles is not None and pending.tiles > self._most_tiles
+
+    def _with_fewer_tiles(self, rows: list[Pending], todo: deque[list[Pending]]) -> Iterator[PhotoResult]:
+        """Cut each photo again into at most the tiles that fit, and put it back; set aside what cannot be read."""
+        again: dict[int, list[Pending]] = {}
+        for row in rows:
+            try:
+                photo = self._cut_again(row, self.most_grid_tiles or 1)
+            except PhotoError as error:
+                yield row.result(error=str(error))
+            else:
+                again.setdefault(len(photo.tiles), []).append(replace(row, photo=photo))
+        todo.extendleft(again.values())

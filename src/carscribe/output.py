@@ -1,0 +1,110 @@
+"""The output: one JSON line a photo, on disk as soon as the photo is done.
+
+Every line has the same keys in the same order, whatever was asked.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from carscribe.errors import OutputError
+from carscribe.records import Answer, EngineCard, PhotoResult, Recipe
+
+
+class JsonLines:
+    """Writes results to a file, to standard output, or both; a context manager.
+
+    The file is made at once, so that a run of hours does not end with "permission denied", and removed again when the
+    run stops before its first line.
+    """
+
+    def __init__(self, path: Path | None, *, overwrite: bool = False, echo: bool = False) -> None:
+        self._path = path
+        self._mode = "w" if overwrite else "x"
+        self._echo = echo
+        self._file: IO[str] | None = None
+        self._lines = 0
+
+    def __enter__(self) -> Self:
+        """Make the file. Raises: OutputError when it is there already, or cannot be made."""
+        if self._path is None:
+            return self
+        try:
+            self._file = self._path.open(self._mode, encoding="utf-8", newline="\n")
+        except FileExistsError:
+            raise OutputError(
+                f"{self._path} is there already. Name another file with -o, or replace it with --overwrite."
+            ) from None
+        except OSError as error:
+            raise OutputError(f"{self._path} cannot be written: {error.strerror}. Name another file with -o.") from None
+        return self
+
+    def write(self, result: PhotoResult, card: EngineCard, recipes: Sequence[Recipe]) -> None:
+        """One line, handed to the operating system before this returns. Raises: OutputError."""
+        line = json_line(result, card, recipes) + "\n"
+        try:
+            if self._file:
+                self._file.write(line)
+                self._file.flush()
+        except OSError as error:
+            raise OutputError(
+                f"{self._path} cannot be written any further: {error.strerror}. Its {self._lines} lines are whole."
+            ) from None
+        if self._echo:
+            sys.stdout.buffer.write(line.encode())
+            sys.stdout.buffer.flush()
+        self._lines += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the file; remove it when nothing was written."""
+        if self._file:
+            self._file.close()
+            if kind is not None and not self._lines and self._path:
+                self._path.unlink(missing_ok=True)
+
+
+def json_line(result: PhotoResult, card: EngineCard, recipes: Sequence[Recipe]) -> str:
+    """One line of JSON, without the line's end, for an answered photo or one that was set aside.
+
+    Non-ASCII text is written as it is, save lone surrogates (a file name that is not UTF-8), which are escaped.
+    """
+    metadata = result.file.metadata
+    record: dict[str, Any] = {
+        "photo": result.file.key,
+        "name": metadata.name,
+        "kind": metadata.kind,
+        "sha256": result.sha256,
+        "width_px": result.width_px,
+        "height_px": result.height_px,
+        "tiles": result.tiles,
+        "model": card.model,
+        "revision": card.revision,
+        "dtype": card.dtype,
+        "recipes": {recipe.id: recipe.version for recipe in recipes},
+        "answers": [_answer(answer) for answer in result.answers],
+        "error": result.error,
+    }
+    line = json.dumps(record, ensure_ascii=False)
+    return line.encode("utf-8", "backslashreplace").decode("utf-8") if _has_surrogate(line) else line
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    return {
+        "recipe": answer.recipe_id,
+        "question": answer.question_id,
+        "language": answer.language,
+        "text": answer.text,
+        "tokens": answer.tokens,
+        "finish": answer.finish,
+        "scores": None if answer.scores is None else dict(answer.scores),
+        "mass": answer.mass,
+    }
+
+
+def _has_surrogate(line: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in line)

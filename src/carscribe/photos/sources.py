@@ -1,0 +1,289 @@
+"""Find the photos in what a user gives: folders, photo files, lists of photos, or several of these.
+
+Knows nothing of what is inside a photo; whether one can be read is told when it is read.
+"""
+
+import difflib
+import hashlib
+import os
+import re
+import stat
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from carscribe.errors import PhotosError
+from carscribe.photos.folders import Walk, walk_photos
+from carscribe.photos.metadata import merge_metadata, read_rows
+from carscribe.photos.rows import PHOTO_SUFFIXES, columns_in
+from carscribe.photos.signature import HEAD_BYTES, format_of
+from carscribe.photos.tables import TABLE_SUFFIXES
+from carscribe.records import Metadata, PhotoFile
+
+_NO_PATH = "(row without a photo)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPhotos:
+    """The photos of a source, and what was left out.
+
+    `ignored` counts, by suffix in lower case ("" for none), the files in folders that are no photos; besides, under
+    names in brackets, folders that may not be opened and rows of a list that name no photo.
+    """
+
+    files: tuple[PhotoFile, ...]
+    ignored: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """One photo of one source. `identity` is the same for every way to reach a file; `folder` names its source."""
+
+    file: PhotoFile
+    identity: str
+    folder: str
+
+
+def find_photos(source: Path | Sequence[Path], *, keys: Mapping[str, str] | None = None) -> FoundPhotos:
+    """Every photo of a folder (with those below it), a photo file, a list of photos, or a sequence of these.
+
+    Folders give their photos in natural order (2 before 10), lists in their own. Hidden files and folders are passed
+    over. A file reached twice appears once, with the metadata of every row that lists it. A listed file that does not
+    exist stays. Keys are distinct: of two sources with a photo of the same key, both get their folder's name in front.
+    `keys` says which columns of a list hold "image", "name" and "kind": see `read_rows`.
+
+    Raises: PhotosError, in one line, when a source holds no photo; MetadataError when a list cannot be read;
+    MissingExtraError for a Parquet list without pyarrow.
+    """
+    sources = [source] if isinstance(source, str | os.PathLike) else list(source)
+    if not sources:
+        raise PhotosError("No source of photos was given. Give a folder, a photo or a list of photos.")
+    ignored: Counter[str] = Counter()
+    found: dict[str, _Found] = {}
+    for one in sources:
+        for new in _of_source(Path(one), keys, ignored):
+            known = found.get(new.identity)
+            found[new.identity] = _joined(known, new.file.metadata) if known else new
+    return FoundPhotos(files=_with_distinct_keys(list(found.values())), ignored=dict(sorted(ignored.items())))
+
+
+def _joined(known: _Found, metadata: Metadata) -> _Found:
+    """The same photo reached again: the first key stays, blanks of its metadata are filled."""
+    merged = merge_metadata(known.file.metadata, metadata)
+    return known if merged is known.file.metadata else replace(known, file=replace(known.file, metadata=merged))
+
+
+def _of_source(source: Path, keys: Mapping[str, str] | None, ignored: Counter[str]) -> Iterable[_Found]:
+    suffix = source.suffix.lower()
+    try:
+        exists, is_folder, is_file = source.exists(), source.is_dir(), source.is_file()
+    except (OSError, ValueError) as error:  # a name too long, or a folder above that may not be entered
+        raise PhotosError(f"{source} cannot be looked up: {error}. Check the path.") from error
+    if is_folder:
+        return _in_folder(source, ignored)
+    if not exists:
+        raise PhotosError(f"{source} does not exist. {_close_names(source)}")
+    if not is_file:
+        raise PhotosError(f"{source} is a pipe or a device. Give a folder, a photo or a list of photos.")
+    if suffix in PHOTO_SUFFIXES:
+        file = PhotoFile(path=source, key=_printable(source.name))
+        return [_Found(file=file, identity=_identity(source), folder=_folder_name(source.parent))]
+    if suffix in TABLE_SUFFIXES:
+        return _in_list(source, keys, ignored)
+    raise PhotosError(f"{source} is no photo by its suffix ({suffix or 'none'}). {_advice(source)}")
+
+
+def _in_folder(folder: Path, ignored: Counter[str]) -> list[_Found]:
+    try:
+        walk = walk_photos(folder)
+    except OSError as error:
+        raise PhotosError(f"{folder} cannot be opened: {error.strerror or error}. Check your permissions.") from error
+    ignored.update(walk.ignored)
+    if not walk.files:
+        raise PhotosError(
+            f"No photo in {folder}: {_contents(walk)}. Photos end in .jpg, .png, .webp, .avif, .heic, .tif, .bmp, .gif."
+        )
+    name = _folder_name(folder)
+    return [
+        _Found(file=PhotoFile(path=file.path, key=_printable(file.key)), identity=file.identity, folder=name)
+        for file in walk.files
+    ]
+
+
+def _contents(walk: Walk) -> str:
+    if not walk.ignored:
+        return "it is empty, or holds only hidden files"
+    most = sorted(walk.ignored.items(), key=lambda item: (-item[1], item[0]))
+    counts = ", ".join(f"{count:,} × {suffix or 'without suffix'}" for suffix, count in most[:8])
+    return f"it holds {counts}"
+
+
+def _in_list(path: Path, keys: Mapping[str, str] | None, ignored: Counter[str]) -> list[_Found]:
+    rows = read_rows(path, keys=keys)
+    named = [(image, row.metadata) for row in rows for image in row.images]
+    if not rows:
+        raise PhotosError(f"{path} lists no photos: it has no rows.")
+    if not named:
+        columns = ", ".join(repr(column) for column in columns_in(path)[:20])
+        raise PhotosError(
+            f"{path} names no photo in any of its {len(rows):,} rows; its columns: {columns or 'none'}. "
+            'Say which holds the path with keys, such as {"image": "…"}. '
+            "To give metadata to photos in a folder, pass the folder here and this file as the metadata."
+        )
+    if all("://" in image for image, _ in named):
+        raise PhotosError(
+            f"{path} lists addresses ({named[0][0]}), not files. Download them first, then list the files."
+        )
+    ignored.update({_NO_PATH: without} if (without := sum(not row.images for row in rows)) else {})
+    places = _Places(path.parent)
+    folder = _folder_name(path.parent)
+    return [
+        _Found(
+            file=PhotoFile(path=file, key=_printable(key), metadata=metadata),
+            identity=places.identity(file),
+            folder=folder,
+        )
+        for (file, key), metadata in ((places.locate(image), metadata) for image, metadata in named)
+    ]
+
+
+class _Places:
+    """Finds the files that a list names; remembers folders, for a list has millions of files in few of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._real: dict[str, str] = {}
+
+    def locate(self, image: str) -> tuple[Path, str]:
+        """The file a list's path means, and its key. The path as written when there is no such file."""
+        key = image.replace("\\", "/")
+        # A list written on Windows has backslashes, one written on a Mac may have decomposed Hangul and accents.
+        spellings = dict.fromkeys((image, key, *(unicodedata.normalize(form, key) for form in ("NFC", "NFD"))))
+        for spelling in spellings:
+            if os.path.lexists(candidate := self._folder / spelling):
+                return candidate, image if spelling == image and os.sep == "/" else key
+        return self._folder / key, key
+
+    def identity(self, file: Path) -> str:
+        """As `_identity`, at the cost of one look at the file."""
+        parent = str(file.parent)
+        if os.path.islink(file) or "\0" in parent:  # noqa: PTH114 - Path.is_symlink raises on a name too long
+            return _identity(file)
+        if parent not in self._real:
+            self._real[parent] = os.path.realpath(parent)
+        return os.path.normcase(os.path.join(self._real[parent], file.name))  # noqa: PTH118 - text, for speed
+
+
+def _identity(path: Path) -> str:
+    """The file's real place, the same for every way to it."""
+    try:
+        return os.path.normcase(os.path.realpath(path))
+    except ValueError:  # a zero byte in a listed path: no such file, and reading it will say so
+        return str(path)
+
+
+def _folder_name(folder: Path) -> str:
+    return _printable(folder.name or folder.resolve().name)
+
+
+def _printable(name: str) -> str:
+    """A name as text that can be written as UTF-8: bytes that are none (an old Korean disk's) become `\\xb0`."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name
+
+
+def _with_distinct_keys(found: Sequence[_Found]) -> tuple[PhotoFile, ...]:
+    """The photos, keys made distinct: first by the names of their folders, then by numbers."""
+    count = Counter(one.file.key for one in found)
+    keys = [f"{one.folder}/{one.file.key}" if count[one.file.key] > 1 and one.folder else one.file.key for one in found]
+    # Keys that nobody shares go first to whom they belong: a number never takes the name of another photo.
+    shared = Counter(keys)
+    taken = {key for key in keys if shared[key] == 1}
+    numbers: Counter[str] = Counter()
+    distinct = []
+    for one, key in zip(found, keys, strict=True):
+        unique = key if shared[key] == 1 else _numbered(key, numbers, taken)
+        distinct.append(one.file if unique == one.file.key else replace(one.file, key=unique))
+    return tuple(distinct)
+
+
+def _numbered(key: str, numbers: Counter[str], taken: set[str]) -> str:
+    """The first of `a.jpg`, `a (2).jpg`, `a (3).jpg` … that is free; it is taken then."""
+    folder, slash, name = key.rpartition("/")
+    stem, dot, suffix = name.rpartition(".")
+    while True:
+        numbers[key] += 1
+        number = numbers[key]
+        mark = f" ({number})" if number > 1 else ""
+        unique = f"{folder}{slash}{stem}{mark}{dot}{suffix}" if stem else f"{key}{mark}"
+        if unique not in taken:
+            taken.add(unique)
+            return unique
+
+
+def _close_names(path: Path) -> str:
+    """What the user may have meant by a path that does not exist."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        return "It is an address: download the photos first, and give their folder."
+    there = next((parent for parent in path.absolute().parents if parent.is_dir()), None)
+    if there is None:
+        return "Check the path."
+    wanted = path.absolute().relative_to(there).parts[0]
+    try:
+        names = {entry.name.casefold(): entry.name for entry in os.scandir(there)}
+    except OSError:
+        names = {}
+    close = difflib.get_close_matches(wanted.casefold(), list(names), n=3, cutoff=0.6)
+    meant = " or ".join(str(there / names[name]) for name in close)
+    return f"Did you mean {meant}?" if meant else f"{there} exists, and has no {wanted} in it. Check the path."
+
+
+def _advice(path: Path) -> str:
+    """What to do with a file whose suffix says it is neither a photo nor a list."""
+    try:
+        with path.open("rb") as file:
+            format_ = format_of(file.read(HEAD_BYTES))
+    except OSError:
+        format_ = None
+    if format_ is not None:
+        return f"It holds a {format_}: rename it to {path.name}.{format_.lower()}."
+    lists = ", ".join(sorted(TABLE_SUFFIXES))
+    return f"Give a folder, a photo (.jpg, .png, .webp, .avif, .heic, .tif, .bmp, .gif) or a list ({lists})."
+
+
+def same_bytes(files: Sequence[PhotoFile]) -> tuple[tuple[str, ...], ...]:
+    """Groups of keys of photos that are the same, byte for byte, in the order given. Unreadable ones are left out.
+
+    Only files of equal size are read.
+    """
+    return tuple(
+        tuple(file.key for file in same) for alike in _grouped(files, _size_bytes) for same in _grouped(alike, _sha256)
+    )
+
+
+def _grouped(files: Sequence[PhotoFile], trait: Callable[[Path], Hashable]) -> list[list[PhotoFile]]:
+    """The files that share a trait with another; one whose trait cannot be read is with none."""
+    groups: dict[Hashable, list[PhotoFile]] = {}
+    for file in files:
+        try:
+            groups.setdefault(trait(file.path), []).append(file)
+        except (OSError, ValueError):
+            continue
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _size_bytes(path: Path) -> int:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{path} is no file")
+    return status.st_size
+
+
+def _sha256(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

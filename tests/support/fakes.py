@@ -1,0 +1,61 @@
+"""An engine without a model: what it answers tells what it was asked, and its memory is a number."""
+
+import hashlib
+from collections.abc import Sequence
+
+from carscribe.errors import OutOfMemoryError
+from carscribe.records import Answer, EngineCard, Prompt, Request, Tiling
+
+
+class FakeEngine:
+    """Answers with a digest of the tiles and the prompt's own text; runs out of memory past `capacity` tiles."""
+
+    def __init__(self, *, limit: int = 4, capacity: int = 10**9, tiling: Tiling | None = None) -> None:
+        self.limit = limit
+        self.capacity = capacity
+        self.batches: list[tuple[int, int]] = []
+        """(photos, tiles each) of every batch that was tried."""
+        self.failed: list[tuple[int, int]] = []
+        self.released = 0
+        self._tiling = tiling or Tiling(tile_px=28)
+
+    card = EngineCard(model="fake", revision=None, device="cpu", dtype="float32")
+    reserved = frozenset({"<|im_end|>"})
+
+    @property
+    def tiling(self) -> Tiling:
+        return self._tiling
+
+    def batch_limit(self, tiles: int, prompts: Sequence[Prompt]) -> int:
+        return self.limit
+
+    def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
+        tiles = {len(request.tiles) for request in requests}
+        assert len(tiles) == 1, "photos of one batch have the same tile count"
+        size = (len(requests), tiles.pop())
+        self.batches.append(size)
+        if size[0] * size[1] > self.capacity:
+            self.failed.append(size)
+            raise OutOfMemoryError(f"{size[0]} photos of {size[1]} tiles do not fit.")
+        return [tuple(_answer(request, prompt) for prompt in request.prompts) for request in requests]
+
+    def release(self) -> None:
+        self.released += 1
+
+
+def digest(tiles: object) -> str:
+    return hashlib.sha256(tiles.tobytes()).hexdigest()[:8]  # type: ignore[attr-defined]
+
+
+def _answer(request: Request, prompt: Prompt) -> Answer:
+    scores = {choice: 1 / len(prompt.choices) for choice in prompt.choices} if prompt.choices else None
+    return Answer(
+        recipe_id=prompt.recipe_id,
+        question_id=prompt.question_id,
+        language=prompt.language,
+        text=prompt.choices[0] if prompt.choices else f"{digest(request.tiles)} {prompt.text}",
+        tokens=3,
+        finish="choice" if prompt.choices else "stop",
+        scores=scores,
+        mass=1.0 if scores else None,
+    )

@@ -1,0 +1,121 @@
+"""Batches have one tile count, nobody waits too long, and running out of memory loses no photo."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeEngine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from carscribe.batching import Ladder, Pending, group_by_tiles
+from carscribe.errors import PhotoError
+from carscribe.records import PhotoFile, PhotoResult, Prompt, TiledPhoto
+
+PROMPT = Prompt(recipe_id="r", question_id="q", language="en", text="Wheels?", max_new_tokens=8)
+
+
+def pending(index: int, tiles: int) -> Pending:
+    photo = TiledPhoto(sha256=f"{index}", width_px=9, height_px=9, tiles=np.full((tiles, 2, 2, 3), index, np.uint8))
+    file = PhotoFile(path=Path(f"{index}.jpg"), key=f"{index}.jpg")
+    return Pending(index=index, file=file, photo=photo, prompts=(PROMPT,))
+
+
+def set_aside(index: int) -> PhotoResult:
+    return PhotoResult(index=index, file=PhotoFile(path=Path("x"), key="x"), error="unreadable")
+
+
+def fewer_tiles(photo: Pending, max_tiles: int) -> TiledPhoto:
+    grid = min(max_tiles, len(photo.photo.tiles) - 1 or 1)
+    return pending(photo.index, grid + (grid > 1)).photo
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([0, 1, 3, 7, 13]), max_size=60), st.integers(1, 5), st.integers(1, 60))
+def test_every_photo_comes_out_once_in_batches_of_one_tile_count(tiles: list[int], size: int, look_ahead: int) -> None:
+    stream = [set_aside(i) if count == 0 else pending(i, count) for i, count in enumerate(tiles)]
+    seen: list[int] = []
+    for batch in group_by_tiles(stream, lambda _: size, look_ahead_tiles=look_ahead):
+        if isinstance(batch, PhotoResult):
+            seen.append(batch.index)
+            continue
+        assert len({photo.tiles for photo in batch}) == 1
+        assert 1 <= len(batch) <= size
+        seen.extend(photo.index for photo in batch)
+    assert sorted(seen) == list(range(len(tiles)))
+
+
+def test_a_batch_goes_out_as_soon_as_it_is_full() -> None:
+    batches = group_by_tiles([pending(0, 7), pending(1, 1), pending(2, 7), pending(3, 1)], lambda _: 2)
+    assert [[photo.index for photo in batch] for batch in batches if isinstance(batch, list)] == [[0, 2], [1, 3]]
+
+
+def test_a_rare_tile_count_does_not_wait_for_others_of_its_kind() -> None:
+    stream = [pending(0, 3), *(pending(i, 1) for i in range(1, 100))]
+    order = [
+        batch[0].index for batch in group_by_tiles(stream, lambda _: 4, look_ahead_tiles=8) if isinstance(batch, list)
+    ]
+    assert 0 in order[:3]
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 3, 7, 8, 13, 20, 100])
+@pytest.mark.parametrize("tiles", [1, 7, 13])
+def test_every_photo_is_answered_however_little_memory_there_is(capacity: int, tiles: int) -> None:
+    engine = FakeEngine(limit=16, capacity=capacity)
+    ladder = Ladder(engine, fewer_tiles)
+    results = list(ladder.answer([pending(i, tiles) for i in range(16)]))
+    assert sorted(result.index for result in results) == list(range(16))
+    assert all(result.answers and result.error is None for result in results)
+    assert all(result.tiles is not None and result.tiles <= max(1, capacity) for result in results)
+    assert engine.released == len(engine.failed)
+
+
+def test_the_size_that_fits_is_remembered() -> None:
+    engine = FakeEngine(limit=16, capacity=4 * 7)
+    ladder = Ladder(engine, fewer_tiles)
+    list(ladder.answer([pending(i, 7) for i in range(16)]))
+    assert engine.failed == [(16, 7), (8, 7)]
+    assert ladder.size(pending(0, 7)) == 4
+    assert ladder.size(pending(0, 13)) == 4
+    assert ladder.size(pending(0, 1)) == 16
+    list(ladder.answer([pending(i, 7) for i in range(16)]))
+    assert len(engine.failed) == 2
+
+
+def test_the_grid_that_fits_is_remembered_for_photos_yet_to_be_read() -> None:
+    engine = FakeEngine(limit=2, capacity=7)
+    ladder = Ladder(engine, fewer_tiles)
+    assert ladder.most_grid_tiles is None
+    list(ladder.answer([pending(0, 13)]))
+    assert ladder.most_grid_tiles is not None
+    assert ladder.most_grid_tiles + 1 <= 7
+    failed = len(engine.failed)
+    list(ladder.answer([pending(1, 13), pending(2, 13)]))
+    assert engine.failed[failed:] in ([], [(2, 7)])
+
+
+def test_a_photo_whose_last_tile_does_not_fit_is_set_aside_with_the_reason() -> None:
+    ladder = Ladder(FakeEngine(limit=4, capacity=0), fewer_tiles)
+    results = list(ladder.answer([pending(i, 3) for i in range(3)]))
+    assert sorted(result.index for result in results) == [0, 1, 2]
+    assert all(result.error and "smaller model" in result.error for result in results)
+
+
+def test_a_photo_that_vanished_before_it_was_cut_again_is_set_aside() -> None:
+    def gone(photo: Pending, max_tiles: int) -> TiledPhoto:
+        raise PhotoError("The file is gone.")
+
+    (result,) = Ladder(FakeEngine(limit=4, capacity=3), gone).answer([pending(0, 7)])
+    assert result.error == "The file is gone."
+
+
+def test_memory_errors_of_the_interpreter_count_too() -> None:
+    class Full(FakeEngine):
+        def answer(self, requests):  # type: ignore[no-untyped-def]
+            if len(requests) > 1:
+                self.failed.append((len(requests), 1))
+                raise MemoryError
+            return super().answer(requests)
+
+    results = list(Ladder(Full(limit=4), fewer_tiles).answer([pending(i, 1) for i in range(4)]))
+    assert [bool(result.answers) for result in results] == [True] * 4
