@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -20,6 +21,8 @@ from carscribe.records import Answer, EngineCard, PhotoResult
 
 ROWS_SHOWN = 30
 NAMES_SHOWN = 3
+HEAD_CELLS, ANSWER_CELLS = 28, 18
+"""The widest a photo or name column gets, and the narrowest an answer column, in terminal cells."""
 
 
 class Terminal:
@@ -145,21 +148,27 @@ class Terminal:
             self._err.print(Text.assemble((f"{head:<11}", "bold"), plain(text)), soft_wrap=True)
 
     def _table(self, plan: RunPlan) -> Table:
-        """Photo and name, then as many answers of the first language as fit: choices first, then by priority."""
+        """Photo and name as wide as they need, then as many answers of the first language as fit.
+
+        Choices come first, then open questions by priority; one column always, however narrow the terminal.
+        """
         questions = [question for recipe in plan.recipes for question in recipe.questions]
-        first = sorted(questions, key=lambda q: (not q.choices, q.priority))
-        room = max(1, (self._out.width - 40) // 18)
-        columns = first[:room]
-        table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-        table.add_column("photo", overflow="ellipsis", no_wrap=True, max_width=28)
-        named = any(result.file.metadata.name for result in self._shown)
-        if named:
-            table.add_column("name (kind)", overflow="ellipsis", no_wrap=True, max_width=28)
+        columns = sorted(questions, key=lambda question: (not question.choices, question.priority))
+        heads = {"photo": [plain(result.file.key) for result in self._shown]}
+        if any(result.file.metadata.name for result in self._shown):
+            heads["name (kind)"] = [_name(result) for result in self._shown]
+        table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+        room = self._out.width
+        for head, cells in heads.items():
+            width = min(HEAD_CELLS, max(cell_len(text) for text in (head, *cells)), max(6, self._out.width // 4))
+            table.add_column(head, overflow="ellipsis", no_wrap=True, width=width)
+            room -= width + 1
+        columns = columns[: max(1, room // (ANSWER_CELLS + 1))]
         for question in columns:
-            table.add_column(question.id, overflow="ellipsis", no_wrap=True)
-        for result in self._shown:
+            table.add_column(question.id, overflow="ellipsis", no_wrap=True, ratio=1)
+        for result, *texts in zip(self._shown, *heads.values(), strict=True):
             cells = [_cell(result.answers, question.id, plan.languages[0]) for question in columns]
-            table.add_row(*([plain(result.file.key)] + ([_name(result)] if named else []) + cells))
+            table.add_row(*map(Text, (*texts, *cells)))
         return table
 
 

@@ -84,13 +84,11 @@ def write_random_checkpoint(
     backbone: str = "qwen2",
     rope: str = "dynamic",
     tile_px: int = TILE_PX,
-    weight_scale: float = 4.0,
     seed: int = 0,
 ) -> None:
     """Write a small random InternVL3 checkpoint to `folder`.
 
     `backbone` is transformers' model_type of the language model ("qwen2", "qwen3"), `rope` its rotary embedding.
-    `weight_scale` widens the weights: at transformers' own scale a random model repeats one token whatever it sees.
     """
     import torch
     from transformers import GenerationConfig, InternVLConfig, InternVLForConditionalGeneration
@@ -133,12 +131,25 @@ def write_random_checkpoint(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = InternVLForConditionalGeneration(config).eval()
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             if parameter.ndim > 1:
-                parameter.data.mul_(weight_scale)
+                parameter.data.mul_(_widening(name))
     model.generation_config = GenerationConfig(eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"])
     model.save_pretrained(folder)
     write_processor(folder, tile_px)
+
+
+def _widening(name: str) -> float:
+    """How much wider than transformers' initial weights a random model's must be.
+
+    At their own scale it says one token over and over, whatever it sees; at these, what it says differs from photo to
+    photo and from question to question, so that a mix-up shows.
+    """
+    if "embed_tokens" in name:
+        return 10.0
+    if "q_proj" in name or "k_proj" in name:
+        return 6.0 if "vision" in name else 20.0
+    return 6.0 if "vision" in name or "projector" in name else 4.0
 
 
 def train_bpe(texts: Iterable[str]) -> "Tokenizer":

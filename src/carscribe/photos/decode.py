@@ -123,7 +123,7 @@ def _decode(content: bytes, tiling: Tiling, *, pixel_limit: int, exact: bool) ->
     # Pillow and libheif promise no closed set of exceptions for damaged bytes: struct.error, zlib.error, KeyError and
     # RuntimeError have all been seen. Our own code in this block does little else than call them.
     except Exception as error:
-        raise PhotoError(f"is a {format_} that is damaged or cut off ({_reason(error)}): {_AGAIN}") from error
+        raise PhotoError(f"is a damaged or cut-off {format_} ({_reason(error)}): {_AGAIN}") from error
 
 
 def _decode_heic(content: bytes, pixel_limit: int) -> _Decoded:
@@ -232,4 +232,6 @@ def _positive(image: ImageFile.ImageFile) -> Image.Image:
 def _reason(error: BaseException) -> str:
     """What a library's error says, in one line of at most 160 characters."""
     text = " ".join(str(error.strerror if isinstance(error, OSError) and error.strerror else error).split())
-    return (text or type(error).__name__)[:160]
+    if not any(letter.isalpha() for letter in text):  # libtiff's errors are bare numbers
+        text = f"{type(error).__name__} {text}".strip()
+    return text[:160]

@@ -1,0 +1,500 @@
+"""Photos of every format, mode and state of repair become tiles, or a PhotoError in one line."""
+
+import contextlib
+import hashlib
+import io
+import os
+import struct
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from carscribe.errors import PhotoError
+from carscribe.photos.decode import read_photo
+from carscribe.photos.tiles import choose_grid, cut
+from carscribe.records import Tiling
+
+REAL_PHOTOS = Path(os.environ.get("CARSCRIBE_REAL_PHOTOS", Path(__file__).parents[3] / "shared" / "cars"))
+ONE_TILE = Tiling(tile_px=64, max_tiles=1)
+RED = (220, 30, 20)
+
+
+def quadrants(width_px: int = 96, height_px: int = 64) -> Image.Image:
+    """Red, green over blue, white: any turn or mirroring shows."""
+    image = Image.new("RGB", (width_px, height_px), "white")
+    half = (width_px // 2, height_px // 2)
+    image.paste((255, 0, 0), (0, 0, *half))
+    image.paste((0, 255, 0), (half[0], 0, width_px, half[1]))
+    image.paste((0, 0, 255), (0, half[1], half[0], height_px))
+    return image
+
+
+def smooth(width_px: int, height_px: int) -> Image.Image:
+    across, down = np.meshgrid(np.linspace(0, 255, width_px), np.linspace(0, 255, height_px))
+    return Image.fromarray(np.stack([across, down, (across + down) / 2], axis=-1).astype(np.uint8))
+
+
+def encoded(image: Image.Image, format_: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, format_, **options)
+    return stream.getvalue()
+
+
+def write(folder: Path, content: bytes, name: str = "photo.bin") -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def centre(path: Path) -> tuple[int, ...]:
+    return tuple(int(level) for level in read_photo(path, ONE_TILE).tiles[0, 32, 32])
+
+
+def near(colour: tuple[int, ...], expected: tuple[int, ...], within: int = 6) -> bool:
+    return max(abs(one - other) for one, other in zip(colour, expected, strict=True)) <= within
+
+
+def wide_profile() -> bytes:
+    """An RGB profile that is not sRGB, made by giving sRGB's red and green colourants to each other."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile.replace(b"rXYZ", b"????", 1).replace(b"gXYZ", b"rXYZ", 1).replace(b"????", b"gXYZ", 1)
+
+
+def cmyk_profile() -> bytes:
+    """A printer's ICC profile (version 2, one 8-bit table) in which red ink prints green, and all other is white."""
+    corners = [(255, 128, 128)] * 16  # Lab, 8 bits; the corners of CMYK, cyan slowest
+    corners[0b0110] = (140, 60, 180)
+    identity = bytes(range(256))
+    matrix = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    table = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + matrix + identity * 4
+    table += b"".join(bytes(corner) for corner in corners) + identity * 3
+    tags = struct.pack(">I4sII", 1, b"A2B0", 144, len(table))
+    header = struct.pack(
+        ">I4sI4s4s4s12s4s", 144 + len(table), b"lcms", 0x02400000, b"prtr", b"CMYK", b"Lab ", b"", b"acsp"
+    )
+    header += b"\0" * 28 + struct.pack(">3i", 63190, 65536, 54061)  # D50
+    return header.ljust(128, b"\0") + tags + table
+
+
+def png_of_size(width_px: int, height_px: int) -> bytes:
+    """A PNG that promises a size and has next to nothing in it."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width_px, height_px, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 10)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF"])
+def test_every_format_is_known_by_content_not_by_suffix(tmp_path, format_):
+    path = write(tmp_path, encoded(Image.new("RGB", (120, 80), RED), format_), "사진 1.txt")
+    photo = read_photo(path, Tiling(tile_px=64))
+    assert (photo.width_px, photo.height_px) == (120, 80)
+    assert photo.tiles.shape == (7, 64, 64, 3)
+    assert near(tuple(photo.tiles[0, 32, 32].tolist()), RED)
+    assert photo.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_heic_is_read_without_registering_an_opener(tmp_path, mode):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pi-heif cannot write HEIC; pillow-heif can")
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(Image.new("RGB", (120, 80), RED).convert(mode)).save(stream, quality=95)
+    openers = set(Image.OPEN)
+    photo = read_photo(write(tmp_path, stream.getvalue(), "a.jpg"), ONE_TILE)
+    assert set(Image.OPEN) == openers
+    grey = Image.new("RGB", (1, 1), RED).convert("L").getpixel((0, 0))
+    assert near(tuple(photo.tiles[0, 32, 32].tolist()), (grey,) * 3 if mode == "L" else RED)
+
+
+def test_heic_is_turned_once(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pi-heif cannot write HEIC; pillow-heif can")
+    image = quadrants()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.info["exif"] = exif.tobytes()
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(image).save(stream, quality=95)
+    photo = read_photo(write(tmp_path, stream.getvalue()), ONE_TILE)
+    upright = pillow_heif.open_heif(io.BytesIO(stream.getvalue())).to_pillow()
+    assert (photo.width_px, photo.height_px) == upright.size
+    expected = cut(upright.convert("RGB"), choose_grid(*upright.size, ONE_TILE), ONE_TILE)
+    assert np.abs(photo.tiles.astype(int) - expected).max() <= 2
+
+
+def test_damaged_heic_is_a_photo_error(tmp_path):
+    path = write(tmp_path, b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + b"\x07" * 300)
+    with pytest.raises(PhotoError, match="damaged or cut-off HEIC"):
+        read_photo(path, ONE_TILE)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_once(tmp_path, format_, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    lossless = {"JPEG": {"quality": 98, "subsampling": 0}, "WEBP": {"lossless": True}, "AVIF": {"quality": 98}}
+    path = write(tmp_path, encoded(quadrants(), format_, exif=exif, **lossless.get(format_, {})))
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    upright = quadrants().transpose(turns[orientation]) if orientation > 1 else quadrants()
+    photo = read_photo(path, ONE_TILE, exact=True)
+    assert (photo.width_px, photo.height_px) == upright.size
+    expected = cut(upright, choose_grid(*upright.size, ONE_TILE), ONE_TILE)
+    assert np.abs(photo.tiles.astype(int) - expected).mean() < 8
+    corners = photo.tiles[0][[8, 8, 56, 56], [8, 56, 8, 56]].astype(int)
+    assert np.abs(corners - expected[0][[8, 8, 56, 56], [8, 56, 8, 56]]).max() < 40
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("1", 1, (255, 255, 255)),
+        ("L", 100, (100, 100, 100)),
+        ("LA", (100, 255), (100, 100, 100)),
+        ("LA", (0, 0), (255, 255, 255)),
+        ("LA", (0, 128), (127, 127, 127)),
+        ("RGB", RED, RED),
+        ("RGBA", (*RED, 255), RED),
+        ("RGBA", (*RED, 0), (255, 255, 255)),
+        ("RGBA", (0, 0, 0, 51), (204, 204, 204)),
+        ("I;16", 32768, (128, 128, 128)),
+        ("I;16", 65535, (255, 255, 255)),
+        ("I;16", 256, (1, 1, 1)),
+    ],
+)
+def test_every_mode_of_png_becomes_rgb_on_white(tmp_path, mode, colour, expected):
+    path = write(tmp_path, encoded(Image.new(mode, (70, 70), colour), "PNG"))
+    assert near(centre(path), expected, within=1)
+
+
+@pytest.mark.parametrize("transparency", [0, b"\0\xff", b"\x80"])
+def test_palette_with_transparency_is_laid_on_white(tmp_path, transparency):
+    image = Image.new("P", (70, 70), 0)
+    image.putpalette([0, 0, 0, *RED])
+    image.paste(1, (35, 0, 70, 70))
+    path = write(tmp_path, encoded(image, "PNG", transparency=transparency))
+    left, right = read_photo(path, ONE_TILE).tiles[0][32, [8, 56]].tolist()
+    assert near(tuple(left), (127, 127, 127) if transparency == b"\x80" else (255, 255, 255), within=1)
+    assert tuple(right) == RED
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "clear"), [("RGB", RED, RED), ("L", 7, 7), ("I;16", 4000, 4000), ("1", 0, 0)]
+)
+def test_a_colour_named_transparent_is_white(tmp_path, mode, colour, clear):
+    path = write(tmp_path, encoded(Image.new(mode, (70, 70), colour), "PNG", transparency=clear))
+    assert centre(path) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa", "PA"])
+def test_modes_that_only_memory_has_are_converted(mode):
+    from carscribe.photos.colour import to_srgb
+
+    half = Image.new("RGBA", (4, 4), (0, 0, 0, 51))
+    image = half.convert("LA").convert("La") if mode == "La" else half.convert(mode)
+    assert to_srgb(image).mode == "RGB"
+    if mode != "PA":
+        assert near(to_srgb(image).getpixel((0, 0)), (204, 204, 204), within=1)
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (np.full((70, 70), 32768, np.uint16), 128),
+        (np.full((70, 70), 65535, np.uint16), 255),
+        (np.full((70, 70), 0.5, np.float32), 128),
+        (np.full((70, 70), 200.0, np.float32), 200),
+        (np.full((70, 70), np.nan, np.float32), 0),
+        (np.full((70, 70), 51400, np.int32), 200),
+        (np.full((70, 70), 200, np.int32), 200),
+    ],
+)
+def test_deep_tiff_is_scaled_by_value(tmp_path, array, expected):
+    path = write(tmp_path, encoded(Image.fromarray(array), "TIFF"))
+    assert near(centre(path), (expected,) * 3, within=1)
+
+
+def test_deep_tiff_with_white_as_zero_is_turned_positive(tmp_path):
+    image = Image.fromarray(np.full((70, 70), 65535, np.uint16))
+    assert centre(write(tmp_path, encoded(image, "TIFF", tiffinfo={262: 0}))) == (0, 0, 0)
+
+
+def test_lab_tiff_is_converted(tmp_path):
+    lab = ImageCms.profileToProfile(
+        Image.new("RGB", (70, 70), RED), ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    assert near(centre(write(tmp_path, encoded(lab, "TIFF"))), RED)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "TIFF"])
+def test_cmyk_without_profile_is_not_inverted(tmp_path, format_):
+    image = Image.new("CMYK", (70, 70), (0, 255, 255, 0))  # red ink
+    assert near(centre(write(tmp_path, encoded(image, format_))), (255, 0, 0))
+
+
+def test_an_embedded_profile_is_applied(tmp_path):
+    path = write(tmp_path, encoded(Image.new("RGB", (70, 70), (250, 20, 20)), "PNG", icc_profile=wide_profile()))
+    red, green, blue = centre(path)
+    assert green > 200 > 150 > max(red, blue)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "TIFF"])
+def test_cmyk_goes_through_its_profile(tmp_path, format_):
+    image = Image.new("CMYK", (70, 70), (0, 255, 255, 0))
+    red, green, blue = centre(write(tmp_path, encoded(image, format_, icc_profile=cmyk_profile())))
+    assert green > 100 > max(red, blue)
+
+
+def test_an_srgb_profile_changes_no_pixel(tmp_path):
+    image = smooth(300, 200)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    plain = read_photo(write(tmp_path, encoded(image, "PNG"), "a.png"), Tiling())
+    tagged = read_photo(write(tmp_path, encoded(image, "PNG", icc_profile=srgb), "b.png"), Tiling())
+    np.testing.assert_array_equal(plain.tiles, tagged.tiles)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("RGB", RED, RED),
+        ("L", 90, (90, 90, 90)),
+        ("RGBA", (*RED, 0), (255, 255, 255)),
+        ("CMYK", (0, 255, 255, 0), (255, 0, 0)),
+    ],
+)
+@pytest.mark.parametrize("profile", [b"nonsense", wide_profile()[:200], b"\0" * 128])
+def test_a_broken_profile_is_passed_over(tmp_path, mode, colour, expected, profile):
+    path = write(tmp_path, encoded(Image.new(mode, (70, 70), colour), "TIFF", icc_profile=profile))
+    assert near(centre(path), expected, within=1)
+
+
+@pytest.mark.parametrize(("mode", "colour"), [("L", 90), ("CMYK", (0, 0, 0, 165)), ("LA", (90, 255))])
+def test_a_profile_of_another_colour_space_does_no_harm(tmp_path, mode, colour):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    format_ = "TIFF" if mode == "CMYK" else "PNG"
+    assert near(
+        centre(write(tmp_path, encoded(Image.new(mode, (70, 70), colour), format_, icc_profile=srgb))), (90,) * 3
+    )
+
+
+@pytest.mark.parametrize("format_", ["GIF", "WEBP", "TIFF", "PNG", "AVIF"])
+def test_the_first_picture_of_several_is_taken(tmp_path, format_):
+    first, second = Image.new("RGB", (70, 70), RED), Image.new("RGB", (70, 70), "blue")
+    path = write(tmp_path, encoded(first, format_, save_all=True, append_images=[second]))
+    assert near(centre(path), RED)
+
+
+def test_mpo_of_a_phone_is_read_as_its_jpeg(tmp_path):
+    first, second = Image.new("RGB", (70, 70), RED), Image.new("RGB", (70, 70), "blue")
+    assert near(centre(write(tmp_path, encoded(first, "MPO", save_all=True, append_images=[second]))), RED)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_shrunk_on_load_but_never_below_its_canvas(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = write(tmp_path, encoded(smooth(1500, 500), "JPEG", quality=95, exif=exif))
+    tiling = Tiling(tile_px=112)
+    quick, exact = read_photo(path, tiling), read_photo(path, tiling, exact=True)
+    assert (quick.width_px, quick.height_px) == ((500, 1500) if orientation == 6 else (1500, 500))
+    with Image.open(path) as image:
+        image.draft(None, (672, 224))  # the canvas, lying as the file lies
+        assert image.size == (750, 250)
+        upright = image.transpose(Image.Transpose.ROTATE_270) if orientation == 6 else image
+        expected = cut(upright.convert("RGB"), choose_grid(quick.width_px, quick.height_px, tiling), tiling)
+    np.testing.assert_array_equal(quick.tiles, expected)
+    assert quick.tiles.shape == exact.tiles.shape == (13, 112, 112, 3)
+    assert 0 < np.abs(quick.tiles.astype(int) - exact.tiles).mean() < 1.5
+
+
+@pytest.mark.parametrize("size", [(895, 449), (449, 895), (448, 448), (900, 447)])
+def test_a_jpeg_hardly_larger_than_its_canvas_is_decoded_whole(tmp_path, size):
+    path = write(tmp_path, encoded(smooth(*size), "JPEG"))
+    np.testing.assert_array_equal(read_photo(path, Tiling()).tiles, read_photo(path, Tiling(), exact=True).tiles)
+
+
+@pytest.mark.parametrize("size", [(4, 3000), (3000, 4), (1, 1)])
+def test_extreme_shapes_are_read(tmp_path, size):
+    photo = read_photo(write(tmp_path, encoded(Image.new("RGB", size, RED), "JPEG")), Tiling())
+    assert near(tuple(photo.tiles[0, 200, 200].tolist()), RED)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty (0 bytes)"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "is an HTML page"),
+        (b"\xef\xbb\xbf\n  <html lang=ko>", "is an HTML page"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is an SVG drawing"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "is an XML document"),
+        (b'{"error": "not found"}', "is JSON text"),
+        (b"Not Found", "is text"),
+        (b"%PDF-1.4", "is a PDF document"),
+        (b"\0" * 5000, "is nothing but zero bytes"),
+        (b"version https://git-lfs.github.com/spec/v1", "is a Git LFS pointer"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "is a video"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "is a camera raw file"),
+        (b"\x01\x02\x03\x04 nothing known", "is not an image that can be read"),
+        (b"\xff\xd8\xff", "is a damaged or cut-off JPEG"),
+        (b"\xff\xd8\xff\xe0" + b"\x11" * 500, "is a damaged or cut-off JPEG"),
+        (b"\x89PNG\r\n\x1a\n", "is a damaged or cut-off PNG"),
+        (b"II*\0\x08\0\0\0", "is a damaged or cut-off TIFF"),
+        (b"BM\0\0", "is a damaged or cut-off BMP"),
+        (b"GIF89a", "is a damaged or cut-off GIF"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "is a damaged or cut-off WebP"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0mif1avifmiaf", "is a damaged or cut-off AVIF"),
+        (png_of_size(0, 100), "is a damaged or cut-off PNG"),
+        (png_of_size(20_000, 20_000), "is 20000 × 20000 = 400,000,000 pixels and the limit is 200,000,000"),
+    ],
+)
+def test_what_is_no_photo_says_what_it_is(tmp_path, content, said):
+    with pytest.raises(PhotoError) as caught:
+        read_photo(write(tmp_path, content), Tiling())
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9])
+def test_a_file_cut_off_anywhere_is_a_photo_error(tmp_path, format_, share):
+    options = {"compression": "tiff_lzw"} if format_ == "TIFF" else {}
+    content = encoded(smooth(200, 150), format_, **options)
+    with pytest.raises(PhotoError, match=r"damaged or cut-off|not an image|no pixels"):
+        read_photo(write(tmp_path, content[: int(len(content) * share)]), Tiling())
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF"])
+def test_damaged_bytes_raise_nothing_but_photo_error(tmp_path, format_):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Carscribe"
+    content = encoded(smooth(40, 30), format_, **({} if format_ in ("BMP", "GIF") else {"exif": exif}))
+    random = np.random.default_rng(7)
+    for _ in range(60):
+        damaged = bytearray(content)
+        for at in random.integers(0, len(damaged), 6):
+            damaged[at] = int(random.integers(0, 256))
+        with contextlib.suppress(PhotoError):
+            photo = read_photo(write(tmp_path, bytes(damaged)), ONE_TILE, pixel_limit=1_000_000)
+            assert photo.tiles.shape == (1, 64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0" + b"\xff" * 40,
+        b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0" * 2,
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01",
+    ],
+)
+@pytest.mark.parametrize("format_", ["JPEG", "WEBP", "PNG"])
+def test_damaged_exif_is_passed_over_without_a_warning(tmp_path, format_, exif):
+    path = write(tmp_path, encoded(Image.new("RGB", (70, 70), RED), format_, exif=exif))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert near(centre(path), RED)
+    assert not caught
+
+
+def test_the_limit_counts_before_decoding_and_pillows_own_stays_quiet(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    path = write(tmp_path, encoded(Image.new("RGB", (100, 80), RED), "TIFF"))
+    with pytest.raises(PhotoError, match=r"8,000 pixels and the limit is 7,999.*raise the limit"):
+        read_photo(path, ONE_TILE, pixel_limit=7_999)
+    assert read_photo(path, ONE_TILE, pixel_limit=8_000).width_px == 100
+    assert Image.MAX_IMAGE_PIXELS == 8_000
+    read_photo(path, ONE_TILE, pixel_limit=8_001)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    read_photo(path, ONE_TILE)
+    assert Image.MAX_IMAGE_PIXELS is None
+
+
+def test_a_photo_too_large_for_memory_is_a_photo_error(tmp_path, monkeypatch):
+    from PIL.PngImagePlugin import PngImageFile
+
+    def no_memory(image: PngImageFile) -> None:
+        raise MemoryError
+
+    path = write(tmp_path, encoded(Image.new("RGB", (70, 70)), "PNG"))
+    monkeypatch.setattr(PngImageFile, "load", no_memory)
+    with pytest.raises(PhotoError, match="does not fit in memory"):
+        read_photo(path, ONE_TILE)
+
+
+def test_a_camera_raw_file_is_not_taken_for_its_thumbnail(tmp_path):
+    path = write(tmp_path, encoded(Image.new("RGB", (160, 120)), "TIFF", tiffinfo={254: 1}), "a.nef")
+    with pytest.raises(PhotoError, match="camera raw file"):
+        read_photo(path, ONE_TILE)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("missing.jpg", "does not exist"), (".", "is a folder"), ("zero\0byte.jpg", "cannot be read from disk")],
+)
+def test_what_cannot_be_opened_says_why(tmp_path, name, said):
+    with pytest.raises(PhotoError, match=said):
+        read_photo(tmp_path / name, ONE_TILE)
+
+
+def test_a_name_too_long_is_a_photo_error(tmp_path):
+    with pytest.raises(PhotoError, match=r"cannot be read from disk|does not exist"):
+        read_photo(tmp_path / ("가" * 300 + ".jpg"), ONE_TILE)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_a_photo_error(tmp_path):
+    path = write(tmp_path, encoded(Image.new("RGB", (8, 8)), "PNG"))
+    path.chmod(0)
+    with pytest.raises(PhotoError, match="may not be read"):
+        read_photo(path, ONE_TILE)
+
+
+def test_many_threads_read_what_one_reads(tmp_path):
+    paths = [
+        write(tmp_path, encoded(smooth(90 + n, 70), "JPEG", icc_profile=wide_profile()), f"{n}") for n in range(12)
+    ]
+    paths += [write(tmp_path, encoded(smooth(90 + n, 70), "AVIF"), f"avif{n}") for n in range(4)]
+    alone = [read_photo(path, ONE_TILE).tiles for path in paths]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda path: read_photo(path, ONE_TILE).tiles, paths * 5))
+    for one, other in zip(alone * 5, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.real_photos
+@pytest.mark.skipif(not REAL_PHOTOS.is_dir(), reason=f"no real photographs at {REAL_PHOTOS}")
+def test_real_photographs_equal_transformers_on_the_same_pixels():
+    got_ocr2 = pytest.importorskip("transformers.models.got_ocr2.image_processing_pil_got_ocr2")
+    processor = got_ocr2.GotOcr2ImageProcessorPil(
+        size={"height": 448, "width": 448}, crop_to_patches=True, do_rescale=False, do_normalize=False
+    )
+    paths = sorted(REAL_PHOTOS.glob("images/*.jpg"))
+    assert len(paths) == 44
+    for path in paths[::4]:
+        photo = read_photo(path, Tiling(), exact=True)
+        with Image.open(path) as image:
+            expected = np.stack([np.asarray(tile) for tile in processor(image.convert("RGB"))["pixel_values"]])
+        np.testing.assert_array_equal(photo.tiles.transpose(0, 3, 1, 2), expected, err_msg=path.name)
+
+
+@pytest.mark.real_photos
+@pytest.mark.skipif(not REAL_PHOTOS.is_dir(), reason=f"no real photographs at {REAL_PHOTOS}")
+def test_real_photographs_are_all_read():
+    for path in sorted(REAL_PHOTOS.glob("images/*.jpg")):
+        photo = read_photo(path, Tiling(tile_px=112))
+        assert photo.tiles.shape[0] == choose_grid(photo.width_px, photo.height_px, Tiling(tile_px=112)).tiles

@@ -1,0 +1,146 @@
+"""The whole way of a photo, with a fake engine: order, twins, failures, metadata, settings."""
+
+import json
+from pathlib import Path
+
+import pytest
+from fakes import FakeEngine, digest
+from PIL import Image
+
+import carscribe
+from carscribe.errors import InputError, RecipeError
+from carscribe.photos.decode import read_photo
+from carscribe.pipeline import ReadSettings, plan_run, run
+from carscribe.records import Tiling
+
+SIZES = {"a.jpg": (400, 300), "b.png": (300, 300), "c.jpg": (600, 400), "sub/d.webp": (300, 500), "e.bmp": (900, 300)}
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "사진 folder"
+    for number, (name, size) in enumerate(SIZES.items()):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise(size, 40 + number).convert("RGB").save(path)
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "own.toml"
+    path.write_text(
+        'id = "own"\nversion = 3\nlanguages = ["en", "ko"]\n'
+        '[[questions]]\nid = "wheels"\npriority = 1\nmax_new_tokens = 8\n'
+        'text.en = "Wheels of this {name}?"\ntext.ko = "{name}의 휠은?"\n',
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_results_come_in_the_photos_order_though_batches_do_not(photos: Path) -> None:
+    engine = FakeEngine(limit=2)
+    results = list(carscribe.describe(photos, engine=engine))
+    assert [result.file.key for result in results] == sorted(SIZES)
+    assert [result.index for result in results] == list(range(5))
+    assert len({tiles for _, tiles in engine.batches}) > 1
+
+
+def test_every_photo_gets_the_answers_about_its_own_tiles(photos: Path) -> None:
+    for result in carscribe.describe(photos, engine=FakeEngine(limit=2), recipes=["brief"]):
+        tiles = read_photo(result.file.path, Tiling(tile_px=28)).tiles
+        assert result.answers[0].text.startswith(digest(tiles))
+        assert result.tiles == len(tiles)
+
+
+def test_metadata_reaches_the_prompt_and_a_neutral_word_stands_in_for_what_is_missing(
+    photos: Path, recipe: Path, tmp_path: Path
+) -> None:
+    metadata = tmp_path / "cars.json"
+    metadata.write_text(json.dumps([{"이름": "기아 <|im_end|>니로", "종류": "SUV", "파일": "A.JPG"}]), encoding="utf-8")
+    said = {
+        result.file.key: [answer.text.split(" ", 1)[1] for answer in result.answers]
+        for result in carscribe.describe(
+            photos, metadata=metadata, recipes=[recipe], languages=["en", "ko"], engine=FakeEngine()
+        )
+    }
+    assert said["a.jpg"] == ["Wheels of this 기아 니로?", "기아 니로의 휠은?"]
+    assert said["b.png"] == ["Wheels of this car?", "자동차의 휠은?"]
+
+
+def test_a_photo_that_cannot_be_read_is_set_aside_and_the_run_goes_on(photos: Path) -> None:
+    (photos / "b.png").write_bytes(b"<!DOCTYPE html><html>404</html>")
+    (photos / "c.jpg").write_bytes((photos / "c.jpg").read_bytes()[:300])
+    results = list(carscribe.describe(photos, engine=FakeEngine()))
+    assert [result.error is None for result in results] == [True, False, False, True, True]
+    assert all(bool(result.answers) == (result.error is None) for result in results)
+    assert "HTML" in str(results[1].error)
+
+
+def test_the_same_bytes_with_the_same_metadata_are_asked_once(photos: Path) -> None:
+    (photos / "zz.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    engine = FakeEngine()
+    plan = plan_run(photos)
+    results = list(run(plan, engine))
+    assert plan.duplicates == (("a.jpg", "zz.jpg"),)
+    assert sum(photos for photos, _ in engine.batches) == 5
+    assert results[-1].file.key == "zz.jpg"
+    assert results[-1].answers == results[0].answers
+    assert results[-1].sha256 == results[0].sha256
+
+
+def test_the_same_bytes_under_two_names_are_asked_under_each(photos: Path, recipe: Path, tmp_path: Path) -> None:
+    (photos / "zz.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    metadata = tmp_path / "cars.csv"
+    metadata.write_text("name,image\nKia,a.jpg\nAudi,zz.jpg\n")
+    results = list(carscribe.describe(photos, metadata=metadata, recipes=[recipe], engine=FakeEngine()))
+    assert "Kia" in results[0].answers[0].text
+    assert "Audi" in results[-1].answers[0].text
+
+
+def test_max_tiles_limits_the_grid_and_memory_lowers_it_further(photos: Path) -> None:
+    whole = {r.file.key: r.tiles for r in carscribe.describe(photos, engine=FakeEngine())}
+    capped = {r.file.key: r.tiles for r in carscribe.describe(photos, engine=FakeEngine(), max_tiles=4)}
+    tight = {r.file.key: r.tiles for r in carscribe.describe(photos, engine=FakeEngine(capacity=3), max_tiles=4)}
+    assert max(whole.values()) > 5
+    assert max(capped.values()) <= 5
+    assert max(tight.values()) <= 3
+
+
+def test_limit_takes_the_first_photos(photos: Path) -> None:
+    assert [r.file.key for r in carscribe.describe(photos, engine=FakeEngine(), limit=2)] == sorted(SIZES)[:2]
+
+
+def test_photos_past_the_pixel_limit_are_set_aside(photos: Path) -> None:
+    results = list(carscribe.describe(photos, engine=FakeEngine(), pixel_limit=130_000))
+    set_aside = {result.file.key for result in results if result.error}
+    assert set_aside == {name for name, (width, height) in SIZES.items() if width * height > 130_000}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"recipes": ["designre"]}, RecipeError, "designer"),
+        ({"languages": ["fr"]}, RecipeError, "it has en, ko"),
+        ({"recipes": []}, InputError, "Shipped: "),
+        ({"read": ReadSettings(max_tiles=0)}, InputError, "at least 1"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_loaded(
+    photos: Path, arguments: dict[str, object], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        plan_run(photos, **arguments)  # type: ignore[arg-type]
+
+
+def test_two_recipes_of_one_id_are_refused(photos: Path, tmp_path: Path) -> None:
+    text = Path(carscribe.__file__).with_name("recipes").joinpath("brief.toml").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="Two recipes have the id"):
+        plan_run(photos, recipes=["brief", tmp_path / "mine.toml"])
+
+
+def test_leaving_early_stops_reading(photos: Path) -> None:
+    stream = carscribe.describe(photos, engine=FakeEngine(limit=1))
+    assert next(stream).index == 0
+    stream.close()  # type: ignore[attr-defined]
