@@ -7,10 +7,9 @@ passes from `packed` and `decoding`.
 
 import gc
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +31,12 @@ MOST_ROWS, MOST_TILES = 64, 448
 
 MOST_ROWS_CPU, MOST_TILES_CPU = 16, 32
 """A CPU gains nothing from more."""
+
+
+MEMORY_PHRASES = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+"""What a RuntimeError says when the memory of a CPU, of a CUDA call or of cuBLAS ran out."""
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +66,10 @@ class LocalEngine:
         self._checkpoint = checkpoint
         self._device, self._dtype = torch.device(device), dtype
         self._prompts = PromptEncoder(checkpoint)
-        with _memory_errors(f"the weights of {checkpoint.name}"), torch.inference_mode():
-            model = _load(checkpoint, device, dtype)
-            cuda = self._device.type == "cuda"
-            self._vision_tiles = 64 if cuda else 8
-            self._packed = PackedModel(
-                model, positions=min(checkpoint.context_tokens, 65_536), vision_tiles=self._vision_tiles
-            )
-        self._end_ids = _end_ids(model, self._prompts.end_of_turn_id)
+        cuda = self._device.type == "cuda"
+        self._vision_tiles = 64 if cuda else 8
+        self._packed = _within_memory(f"the weights of {checkpoint.name}", self._load)
+        self._end_ids = _end_ids(self._packed.model, self._prompts.end_of_turn_id)
         self._quantum, self._check_every = (64, 4) if cuda else (8, 1)
         self._cache: PackedCache | None = None
         self._card = EngineCard(
@@ -114,8 +115,8 @@ class LocalEngine:
         asked = [i for i, request in enumerate(requests) if request.prompts]
         answers: list[tuple[Answer, ...]] = [()] * len(requests)
         if asked:
-            with _memory_errors(f"a batch of {len(asked)} photos of {len(requests[asked[0]].tiles)} tiles"):
-                found = self._answer([requests[i] for i in asked])
+            what = f"a batch of {len(asked)} photos of {len(requests[asked[0]].tiles)} tiles"
+            found = _within_memory(what, lambda: self._answer([requests[i] for i in asked]))
             for i, row in zip(asked, found, strict=True):
                 answers[i] = row
         return answers
@@ -126,6 +127,11 @@ class LocalEngine:
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def _load(self) -> PackedModel:
+        model = _load(self._checkpoint, str(self._device), self._dtype)
+        return PackedModel(model, positions=min(self._checkpoint.context_tokens, 65_536))
 
     @torch.inference_mode()
     def _answer(self, requests: list[Request]) -> list[tuple[Answer, ...]]:
@@ -294,6 +300,7 @@ def _end_ids(model: Any, end_of_turn_id: int) -> tuple[int, ...]:
 
 
 def _load(checkpoint: Checkpoint, device: str, dtype: str) -> Any:
+    from safetensors import SafetensorError
     from transformers import InternVLForConditionalGeneration
     from transformers.utils import logging
 
@@ -309,9 +316,10 @@ def _load(checkpoint: Checkpoint, device: str, dtype: str) -> Any:
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{checkpoint.name} does not load: {reason}. Fetch it again, or pick another.") from error
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{checkpoint.name} does not load: {_first_line(error)}. Fetch it again, or pick another."
+        ) from error
     if lacking := sorted(report["missing_keys"]):
         raise CheckpointError(
             f"{checkpoint.name} lacks {len(lacking)} weights ({lacking[0]} …); its download is incomplete. "
@@ -325,19 +333,19 @@ def _load(checkpoint: Checkpoint, device: str, dtype: str) -> Any:
     return model.eval()
 
 
-@contextmanager
-def _memory_errors(what: str) -> Iterator[None]:
-    """Turn each way in which torch says that memory ran out into an OutOfMemoryError about `what`."""
+def _within_memory(what: str, work: Callable[[], Result]) -> Result:
+    """Do `work`; each way in which torch says that memory ran out becomes an OutOfMemoryError about `what`."""
     try:
-        yield
+        return work()
     except (MemoryError, torch.OutOfMemoryError) as error:
-        reason = error
+        reason = _first_line(error)
     except RuntimeError as error:
-        if not any(phrase in str(error) for phrase in ("can't allocate memory", "out of memory", "ALLOC_FAILED")):
+        if not any(phrase in str(error) for phrase in MEMORY_PHRASES):
             raise
-        reason = error  # type: ignore[assignment]
-    else:
-        return
-    first = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
-    # Raised outside the handler: the caught error's traceback keeps the batch's tensors alive.
-    raise OutOfMemoryError(f"Out of memory for {what}: {first}")
+        reason = _first_line(error)
+    # Raised outside the handler: the caught error's traceback would keep the batch's tensors alive.
+    raise OutOfMemoryError(f"Out of memory for {what}: {reason}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

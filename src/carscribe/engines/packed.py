@@ -107,15 +107,14 @@ class PackedCache(Cache):  # type: ignore[misc]  # transformers is untyped
 class PackedModel:
     """An `InternVLForConditionalGeneration` whose language model runs packed rows."""
 
-    def __init__(self, model: Any, *, positions: int, vision_tiles: int) -> None:
+    def __init__(self, model: Any, *, positions: int) -> None:
         """`model` must have been loaded with `ATTENTION` for its text config; it is changed in place.
 
-        `positions` is the longest row that can come; `vision_tiles` how many tiles the vision tower sees at once.
+        `positions` is the longest row that can come.
         """
         self.model = model
         self.language = model.model.language_model
         self.text_config = model.config.get_text_config()
-        self.vision_tiles = vision_tiles
         embedding = self.language.get_input_embeddings()
         like = embedding.weight.new_zeros((1, 1, self.text_config.hidden_size))
         self.language.rotary_emb = RotaryTable(self.language.rotary_emb, positions, like)

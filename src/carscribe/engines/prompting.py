@@ -90,9 +90,14 @@ class PromptEncoder:
         messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
         if answer is not None:
             messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
-        rendered: str = self._tokenizer.apply_chat_template(
-            messages, chat_template=self._template, tokenize=False, add_generation_prompt=answer is None
-        )
+        from jinja2 import TemplateError
+
+        try:
+            rendered: str = self._tokenizer.apply_chat_template(
+                messages, chat_template=self._template, tokenize=False, add_generation_prompt=answer is None
+            )
+        except TemplateError as error:
+            raise CheckpointError(f"{self._checkpoint.name}: its chat template does not render: {error}.") from None
         return rendered
 
     def _encode(self, text: str) -> tuple[int, ...]:
@@ -120,10 +125,12 @@ class PromptEncoder:
         """The id with which the template ends what the assistant says."""
         marker = "answer"
         rendered = self._render("question", marker)
-        tail = rendered[rendered.rindex(marker) + len(marker) :]
-        ids = self._encode(tail)
+        _, said, tail = rendered.rpartition(marker)
+        ids = self._encode(tail) if said else ()
         if not ids or self._tokenizer.convert_ids_to_tokens(ids[0]) not in self.reserved:
-            raise CheckpointError(f"{self._checkpoint.name}: its chat template does not end a turn with a token.")
+            raise CheckpointError(
+                f"{self._checkpoint.name}: its chat template ends no turn of the assistant with a token."
+            )
         return ids[0]
 
 

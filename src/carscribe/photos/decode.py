@@ -120,6 +120,10 @@ def _decode(content: bytes, tiling: Tiling, *, pixel_limit: int, exact: bool) ->
         return _decode_with_pillow(content, format_, tiling, pixel_limit=pixel_limit, exact=exact)
     except (PhotoError, MemoryError):
         raise
+    except Image.DecompressionBombError as error:  # Pillow's own, at twice our limit, before we can ask for the size
+        raise PhotoError(
+            f"has more pixels than the limit of {pixel_limit:,}: make it smaller, or raise the limit"
+        ) from error
     # Pillow and libheif promise no closed set of exceptions for damaged bytes: struct.error, zlib.error, KeyError and
     # RuntimeError have all been seen. Our own code in this block does little else than call them.
     except Exception as error:

@@ -159,11 +159,13 @@ class _Places:
     def locate(self, image: str) -> tuple[Path, str]:
         """The file a list's path means, and its key. The path as written when there is no such file."""
         key = image.replace("\\", "/")
+        written = self._folder / image
+        if os.path.lexists(written):
+            return written, image if os.sep == "/" else key
         # A list written on Windows has backslashes, one written on a Mac may have decomposed Hangul and accents.
-        spellings = dict.fromkeys((image, key, *(unicodedata.normalize(form, key) for form in ("NFC", "NFD"))))
-        for spelling in spellings:
+        for spelling in dict.fromkeys((key, *(unicodedata.normalize(form, key) for form in ("NFC", "NFD")))):
             if os.path.lexists(candidate := self._folder / spelling):
-                return candidate, image if spelling == image and os.sep == "/" else key
+                return candidate, key
         return self._folder / key, key
 
     def identity(self, file: Path) -> str:

@@ -1,0 +1,151 @@
+"""How the engine behaves at its edges: memory, numbers, lengths, special tokens, order, nothing to do."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from alone import choice_prompt, open_prompt, photo
+
+from carscribe.engines.checkpoint import open_checkpoint
+from carscribe.engines.choosing import open_engine
+from carscribe.engines.local import LocalEngine
+from carscribe.errors import CheckpointError, EngineError, InputError, NumericsError, OutOfMemoryError
+from carscribe.records import Request
+
+Make = Callable[..., Path]
+PROMPTS = (open_prompt("Wheels?"), choice_prompt("Body?", ("sedan", "SUV")), open_prompt("Grille?", new=5))
+
+
+@pytest.fixture
+def engine(random_checkpoint: Make) -> LocalEngine:
+    return LocalEngine(open_checkpoint(str(random_checkpoint())), device="cpu", dtype="float32")
+
+
+def texts(engine: LocalEngine, requests: Sequence[Request]) -> list[list[str]]:
+    return [[answer.text for answer in row] for row in engine.answer(requests)]
+
+
+def test_a_batch_equals_its_photos_one_by_one_in_their_order(engine: LocalEngine) -> None:
+    requests = [Request(tiles=photo(seed, 3), prompts=PROMPTS) for seed in range(5)]
+    together = texts(engine, requests)
+    assert together == [texts(engine, [request])[0] for request in requests]
+    assert together[::-1] == texts(engine, requests[::-1])
+    assert len({tuple(row) for row in together}) == 5
+
+
+def test_a_batch_after_another_of_the_same_shape_owes_it_nothing(engine: LocalEngine) -> None:
+    first, second = ([Request(tiles=photo(seed, 1), prompts=PROMPTS)] for seed in (1, 2))
+    fresh = texts(engine, second)
+    engine.release()
+    texts(engine, first)
+    assert texts(engine, second) == fresh
+
+
+def test_looking_every_fourth_step_changes_no_answer(engine: LocalEngine) -> None:
+    requests = [Request(tiles=photo(seed, 1), prompts=PROMPTS) for seed in range(2)]
+    every_step = engine.answer(requests)
+    engine._check_every = 4
+    assert engine.answer(requests) == every_step
+
+
+def test_settings_are_honoured(engine: LocalEngine) -> None:
+    (row,) = engine.answer([Request(tiles=photo(0, 1), prompts=(open_prompt("Wheels?", new=7), PROMPTS[2]))])
+    assert [answer.tokens for answer in row] == [7, 5]
+    assert [answer.finish for answer in row] == ["length", "length"]
+
+
+def test_no_requests_and_no_prompts_are_no_work(engine: LocalEngine) -> None:
+    assert engine.answer([]) == []
+    silent, asked = Request(tiles=photo(0, 1), prompts=()), Request(tiles=photo(1, 1), prompts=PROMPTS)
+    assert [len(row) for row in engine.answer([silent, asked, silent])] == [0, 3, 0]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+    ],
+)
+def test_each_way_of_running_out_of_memory_is_one_error_and_the_engine_goes_on(
+    engine: LocalEngine, trouble: Exception
+) -> None:
+    request = Request(tiles=photo(0, 1), prompts=PROMPTS)
+    expected = texts(engine, [request])
+    ask = engine._packed.ask
+
+    def fail(*_: Any) -> Any:
+        raise trouble
+
+    engine._packed.ask = fail  # type: ignore[method-assign]
+    with pytest.raises(OutOfMemoryError, match="1 photos of 1 tiles") as caught:
+        engine.answer([request])
+    assert caught.value.__context__ is None, "the failed batch's tensors must not stay alive in the error"
+    engine._packed.ask = ask  # type: ignore[method-assign]
+    engine.release()
+    assert texts(engine, [request]) == expected
+
+
+def test_other_errors_are_not_taken_for_memory(engine: LocalEngine) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("device-side assert triggered")
+
+    engine._packed.ask = fail  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="device-side"):
+        engine.answer([Request(tiles=photo(0, 1), prompts=PROMPTS)])
+
+
+@pytest.mark.parametrize("prompts", [PROMPTS[:1], PROMPTS[1:2]])
+def test_output_that_is_not_finite_says_which_dtype_to_take(engine: LocalEngine, prompts: tuple[Any, ...]) -> None:
+    engine._packed.model.lm_head.weight.data[3] = float("inf")
+    with pytest.raises(NumericsError, match="--dtype bfloat16"):
+        engine.answer([Request(tiles=photo(0, 1), prompts=prompts)])
+
+
+def test_a_prompt_with_a_special_token_is_refused(engine: LocalEngine) -> None:
+    assert {"<|im_end|>", "<IMG_CONTEXT>", "<img>"} <= engine.reserved
+    with pytest.raises(EngineError, match="<IMG_CONTEXT>"):
+        engine.answer([Request(tiles=photo(0, 1), prompts=(open_prompt("a <IMG_CONTEXT> b"),))])
+
+
+def test_a_question_longer_than_the_context_is_refused_with_the_numbers(engine: LocalEngine) -> None:
+    engine._checkpoint = replace(engine._checkpoint, context_tokens=100)
+    with pytest.raises(EngineError, match=r"to \d+ tokens; .* holds 100"):
+        engine.answer([Request(tiles=photo(0, 7), prompts=PROMPTS)])
+
+
+def test_batches_are_limited_by_memory_and_tiles(engine: LocalEngine) -> None:
+    assert engine.batch_limit(13, PROMPTS) <= engine.batch_limit(1, PROMPTS)
+    assert engine.batch_limit(13, PROMPTS) >= 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_other_dtypes_answer_too(random_checkpoint: Make, dtype: str) -> None:
+    engine = open_engine(str(random_checkpoint()), device="cpu", dtype=dtype)
+    assert engine.card.dtype == dtype
+    (row,) = engine.answer([Request(tiles=photo(0, 3), prompts=PROMPTS)])
+    assert row[1].scores is not None
+    assert sum(row[1].scores.values()) == pytest.approx(1)
+
+
+def test_without_a_gpu_the_choice_of_model_is_the_smallest_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    said: list[str] = []
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(CheckpointError, match="--model demo"):
+        open_engine(say=said.append)
+    assert "InternVL3-1B-hf" in said[0]
+    assert "no GPU" in said[0]
+
+
+def test_an_unknown_dtype_or_device_is_bad_input(random_checkpoint: Make) -> None:
+    with pytest.raises(InputError, match="No dtype 'int3'"):
+        open_engine(str(random_checkpoint()), dtype="int3")
+    with pytest.raises(InputError, match="No device 'tpu'"):
+        open_engine(str(random_checkpoint()), device="tpu")
