@@ -8,7 +8,7 @@ from fakes import FakeEngine, digest
 from PIL import Image
 
 import carscribe
-from carscribe.errors import InputError, RecipeError
+from carscribe.errors import InputError, PhotosError, RecipeError
 from carscribe.photos.decode import read_photo
 from carscribe.pipeline import ReadSettings, plan_run, run
 from carscribe.records import Tiling
@@ -131,6 +131,12 @@ def test_what_cannot_work_is_said_before_anything_is_loaded(
 ) -> None:
     with pytest.raises(error, match=says):
         plan_run(photos, **arguments)  # type: ignore[arg-type]
+
+
+def test_a_list_none_of_whose_photos_is_there_says_how_to_give_them(tmp_path: Path) -> None:
+    (tmp_path / "cars.json").write_text('[{"name": "Kia", "image": "kia.jpg"}, {"image": "audi.jpg"}]')
+    with pytest.raises(PhotosError, match=r"None of the 2 photos .* the list as --metadata"):
+        plan_run(tmp_path / "cars.json")
 
 
 def test_two_recipes_of_one_id_are_refused(photos: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import TypeVar
 from carscribe.batching import Ladder, Pending, group_by_tiles
 from carscribe.engines import Engine
 from carscribe.engines.choosing import open_engine
-from carscribe.errors import InputError, PhotoError
+from carscribe.errors import InputError, PhotoError, PhotosError
 from carscribe.photos.decode import read_photo
 from carscribe.photos.metadata import match_metadata
 from carscribe.photos.rows import read_rows
@@ -129,6 +129,11 @@ def plan_run(
     sources = [Path(photos)] if isinstance(photos, str | Path) else [Path(source) for source in photos]
     found = find_photos(sources[0] if len(sources) == 1 else sources, keys=metadata_keys)
     files, report = found.files, None
+    if not any(file.path.exists() for file in files):
+        raise PhotosError(
+            f"None of the {len(files)} photos listed in {', '.join(map(str, sources))} is there; the first would be "
+            f"{files[0].path}. Give the photos' folder, and the list as --metadata."
+        )
     if metadata is not None:
         match = match_metadata(files, read_rows(Path(metadata), keys=metadata_keys))
         files = match.files
