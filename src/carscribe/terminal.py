@@ -115,17 +115,17 @@ class Terminal:
         if self._quiet:
             return
         if self._shown:
+            self._out.print()
             self._out.print(self._table(plan))
         if self._answered > len(self._shown):
             self._out.print(f"… and {self._answered - len(self._shown)} more photos.", soft_wrap=True)
         if card.words_mean_nothing:
-            self._out.print(
-                "The demo model has random weights: its words mean nothing. They show what a run looks like.",
-                style="bold yellow",
-            )
+            self._out.print("The demo model has random weights: its words mean nothing.", style="bold yellow")
+        if self._shown:
+            self._out.print()
         rate = self._answered / self._seconds if self._seconds else 0.0
-        speed = f"{self._seconds:.1f} s, {rate:.2f} photos/s, {self._new_tokens} new tokens"
-        self._row("Done", f"{self._answered} answered, {self.set_aside} set aside; {self._answers} answers; {speed}")
+        self._row("Done", f"{self._answered} answered, {self.set_aside} set aside in {self._seconds:.1f} s")
+        self._row("Speed", f"{rate:.2f} photos/s; {self._answers} answers, {self._new_tokens} new tokens")
         tiles = ", ".join(f"{photos} × {tiles}" for tiles, photos in sorted(self._tiles.items()))
         self._row("Tiles", f"{tiles or 'none'} (photos × tiles)")
         if path:
