@@ -1,9 +1,12 @@
 """Checkpoints and fakes that several tests share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: models this small lose time to threads
 
 TEXTS = [
     "Describe this car's design briefly and precisely: body type, proportions, surface, lighting, grill, wheels.",

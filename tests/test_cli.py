@@ -63,6 +63,20 @@ def test_describe_writes_one_line_a_photo_and_a_table(carscribe: Run, photos: Pa
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
 
 
+def test_the_report_names_every_row_and_photo_without_a_partner(carscribe: Run, photos: Path, tmp_path: Path) -> None:
+    rows = [{"name": f"ghost {i}", "image": f"ghost {i}.jpg"} for i in range(9)]
+    (tmp_path / "cars.json").write_text(json.dumps([*rows, {"name": "Kia", "image": "차 1.jpg"}]))
+    (photos / "차 9.jpg").write_bytes((photos / "차 0.jpg").read_bytes())
+    arguments = ["--metadata", "cars.json", "--model", "demo", "--recipe", "brief", "--report", "report.json"]
+    done = carscribe("describe", photos, *arguments)
+    assert "(9 rows; all with --report FILE)" in done.stderr
+    found = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert found["same_bytes"] == [["차 0.jpg", "차 9.jpg"]]
+    assert found["metadata"]["rows_matched"] == 1
+    assert len(found["metadata"]["rows_without_photo"]) == 9
+    assert found["metadata"]["photos_without_row"] == ["차 0.jpg", "차 2.jpg", "차 9.jpg"]
+
+
 def test_json_puts_lines_and_nothing_else_on_standard_output(carscribe: Run, photos: Path, tmp_path: Path) -> None:
     done = carscribe("describe", photos, "--model", "demo", "--recipe", "brief", "--json")
     assert done.returncode == 0, done.stderr

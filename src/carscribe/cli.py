@@ -61,6 +61,10 @@ def describe(
         Path | None, typer.Option("--output", "-o", help="Where the JSON lines go. [default: descriptions.jsonl]")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file if there is one.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Also write what was found before the run, as JSON: every row and photo without a partner."),
+    ] = None,
     max_tiles: Annotated[
         int | None, typer.Option(min=1, help="The most tiles a photo is cut into, a thumbnail not counted.")
     ] = None,
@@ -80,7 +84,7 @@ def describe(
     from carscribe.engines.choosing import open_engine
     from carscribe.errors import InputError
     from carscribe.output import JsonLines
-    from carscribe.pipeline import ReadSettings, demo_texts, plan_run, run
+    from carscribe.pipeline import ReadSettings, demo_texts, plan_run, run, write_report
     from carscribe.terminal import Terminal
 
     terminal = Terminal(quiet=as_json)
@@ -99,6 +103,8 @@ def describe(
     path = output or (None if as_json else Path("descriptions.jsonl"))
     with JsonLines(path, overwrite=overwrite, echo=as_json) as lines:
         terminal.show_plan(plan)
+        if report:
+            write_report(report, plan)
         with terminal.loading(model):
             engine = open_engine(
                 model, demo_texts=demo_texts(), revision=revision, device=device, dtype=dtype, say=terminal.say

@@ -6,19 +6,20 @@
 Each stage is its own package and knows none of the others; only this module knows them all.
 """
 
+import json
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from carscribe.batching import Ladder, Pending, group_by_tiles
 from carscribe.engines import Engine
 from carscribe.engines.choosing import open_engine
-from carscribe.errors import InputError, PhotoError, PhotosError
+from carscribe.errors import InputError, OutputError, PhotoError, PhotosError
 from carscribe.photos.decode import read_photo
 from carscribe.photos.metadata import match_metadata
 from carscribe.photos.rows import read_rows
@@ -193,6 +194,20 @@ def run(plan: RunPlan, engine: Engine) -> Iterator[PhotoResult]:
                     yield from ladder.answer(batch)
 
     return _in_order(plan, answered())
+
+
+def write_report(path: Path, plan: RunPlan) -> None:
+    """Write all that was found before the run, as one JSON object. Raises: OutputError."""
+    found: dict[str, object] = {
+        "photos": len(plan.files),
+        "ignored": dict(plan.ignored),
+        "same_bytes": plan.duplicates,
+        "metadata": None if plan.metadata_report is None else asdict(plan.metadata_report),
+    }
+    try:
+        path.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", "utf-8", "backslashreplace")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}. Name another file with --report.") from None
 
 
 def demo_texts() -> list[str]:

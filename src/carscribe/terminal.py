@@ -20,7 +20,7 @@ from carscribe.pipeline import MetadataReport, RunPlan
 from carscribe.records import Answer, EngineCard, PhotoResult
 
 ROWS_SHOWN = 30
-NAMES_SHOWN = 3
+NAMES_SHOWN = 5
 HEAD_CELLS, ANSWER_CELLS = 28, 18
 """The widest a photo or name column gets, and the narrowest an answer column, in terminal cells."""
 
@@ -220,4 +220,4 @@ def _metadata_lines(report: MetadataReport) -> Iterator[str]:
 
 def _some(names: Sequence[str], what: str) -> str:
     shown = ", ".join(names[:NAMES_SHOWN])
-    return shown if len(names) <= NAMES_SHOWN else f"{shown} … ({len(names)} {what})"
+    return shown if len(names) <= NAMES_SHOWN else f"{shown} … ({len(names)} {what}; all with --report FILE)"
