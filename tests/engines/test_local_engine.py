@@ -107,6 +107,21 @@ def test_output_that_is_not_finite_says_which_dtype_to_take(engine: LocalEngine,
         engine.answer([Request(tiles=photo(0, 1), prompts=prompts)])
 
 
+def test_float16_is_watched_in_later_steps_too(random_checkpoint: Make) -> None:
+    engine = LocalEngine(open_checkpoint(str(random_checkpoint())), device="cpu", dtype="float16")
+    request = Request(tiles=photo(0, 1), prompts=PROMPTS[:1])
+    engine.answer([request])
+    step, steps = engine._packed.step, []
+
+    def overflow(*arguments: Any) -> torch.Tensor:
+        steps.append(len(steps))
+        return step(*arguments) * (float("nan") if len(steps) == 3 else 1.0)
+
+    engine._packed.step = overflow  # type: ignore[method-assign]
+    with pytest.raises(NumericsError, match="float16 is not finite"):
+        engine.answer([request])
+
+
 def test_a_prompt_with_a_special_token_is_refused(engine: LocalEngine) -> None:
     assert {"<|im_end|>", "<IMG_CONTEXT>", "<img>"} <= engine.reserved
     with pytest.raises(EngineError, match="<IMG_CONTEXT>"):

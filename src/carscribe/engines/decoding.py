@@ -37,7 +37,7 @@ def decode(
     hidden [B, N, hidden] is the questions' pass; caps int64 [B, R] the most new tokens of each column, 0 for none.
     Whether all have ended is looked at every `check_every` steps: on a GPU a look waits for the queue to drain.
 
-    Raises: NumericsError when the first logits are not finite.
+    Raises: NumericsError when the first logits are not finite, or in float16 any.
     """
     decoding = _Decoding(packed, cache, hidden, layout, caps, end_ids)
     for step in range(decoding.steps):
@@ -47,6 +47,7 @@ def decode(
         if step % check_every == check_every - 1 and not decoding.compact():
             break
         decoding.advance(step)
+    check_finite(decoding.health)
     return decoding.out.cpu()
 
 
@@ -70,6 +71,7 @@ class _Decoding:
         logits = packed.logits(hidden.gather(1, last[..., None].expand(-1, -1, hidden.shape[-1])))
         check_finite(logits)
         self.tokens = logits.argmax(-1)
+        self.health = logits.new_zeros(())  # stays zero unless a later logit is not finite
         rows, columns = self.tokens.shape
         self.columns = torch.arange(columns, device=device).expand(rows, -1)
         self.done = self.caps == 0
@@ -103,7 +105,10 @@ class _Decoding:
         self.folded.index_copy_(3, slots, self.own_folded.expand(len(self.folded), -1, -1, -1))
         self.next_slot += columns
         hidden = self.packed.step(self.cache, self.tokens, self.positions + step, self.folded)
-        self.tokens = self.packed.logits(hidden).argmax(-1)
+        logits = self.packed.logits(hidden)
+        if logits.dtype == torch.float16:  # the one that overflows late too; nothing is waited for here
+            self.health = self.health + logits.mul(0).sum()
+        self.tokens = logits.argmax(-1)
 
     def _see(self, stem_mask: torch.Tensor, prefix_tokens: int) -> None:
         """What the answers see before their first step: the prefix and their own question."""

@@ -99,7 +99,7 @@ class LocalEngine:
     def batch_limit(self, tiles: int, prompts: Sequence[Prompt]) -> int:
         """How many photos are expected to fit, by the arithmetic of `carscribe.memory`; at least 1."""
         row = self._row_shape(tiles, prompts)
-        shape = memory.shape_of(self._checkpoint.config)
+        shape = memory.shape_of(self._packed.model.config.to_dict())  # config.json may leave out what is default
         fit = memory.rows_that_fit(
             shape, row, self._dtype, free_bytes(self._device), vision_tiles=min(self._vision_tiles, 8 * tiles)
         )
