@@ -58,6 +58,14 @@ def test_a_rare_tile_count_does_not_wait_for_others_of_its_kind() -> None:
     assert 0 in order[:3]
 
 
+def test_a_photo_waits_from_when_it_came_not_from_when_others_like_it_left() -> None:
+    stream = [pending(i, 1) for i in range(8)]
+    batches = [
+        len(batch) for batch in group_by_tiles(stream, lambda _: 4, look_ahead_tiles=4) if isinstance(batch, list)
+    ]
+    assert batches == [4, 4]
+
+
 @pytest.mark.parametrize("capacity", [1, 2, 3, 7, 8, 13, 20, 100])
 @pytest.mark.parametrize("tiles", [1, 7, 13])
 def test_every_photo_is_answered_however_little_memory_there_is(capacity: int, tiles: int) -> None:

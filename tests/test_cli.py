@@ -48,6 +48,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_describe_writes_one_line_a_photo_and_a_table(carscribe: Run, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()  # as in a checkout of this project
     (tmp_path / "cars.json").write_text('[{"name": "기아 니로", "kind": "SUV", "image": "차 0.jpg"}]', encoding="utf-8")
     done = carscribe("describe", photos, "--metadata", "cars.json", "--model", "demo", "--language", "ko")
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ from PIL import Image
 import carscribe
 from carscribe.errors import InputError, PhotosError, RecipeError
 from carscribe.photos.decode import read_photo
-from carscribe.pipeline import ReadSettings, plan_run, run
+from carscribe.pipeline import READ_AHEAD, ReadSettings, plan_run, run
 from carscribe.records import Tiling
 
 SIZES = {"a.jpg": (400, 300), "b.png": (300, 300), "c.jpg": (600, 400), "sub/d.webp": (300, 500), "e.bmp": (900, 300)}
@@ -92,10 +92,13 @@ def test_the_same_bytes_with_the_same_metadata_are_asked_once(photos: Path) -> N
 def test_the_same_bytes_under_two_names_are_asked_under_each(photos: Path, recipe: Path, tmp_path: Path) -> None:
     (photos / "zz.jpg").write_bytes((photos / "a.jpg").read_bytes())
     metadata = tmp_path / "cars.csv"
-    metadata.write_text("name,image\nKia,a.jpg\nAudi,zz.jpg\n")
-    results = list(carscribe.describe(photos, metadata=metadata, recipes=[recipe], engine=FakeEngine()))
+    metadata.write_text("name,kind,image\nKia,SUV,a.jpg\nAudi,SUV,zz.jpg\nKia,van,zzz.jpg\n")
+    (photos / "zzz.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    plan = plan_run(photos, metadata=metadata, recipes=[recipe])
+    results = list(run(plan, FakeEngine()))
+    assert not plan.leader
     assert "Kia" in results[0].answers[0].text
-    assert "Audi" in results[-1].answers[0].text
+    assert "Audi" in results[-2].answers[0].text
 
 
 def test_max_tiles_limits_the_grid_and_memory_lowers_it_further(photos: Path) -> None:
@@ -105,6 +108,35 @@ def test_max_tiles_limits_the_grid_and_memory_lowers_it_further(photos: Path) ->
     assert max(whole.values()) > 5
     assert max(capped.values()) <= 5
     assert max(tight.values()) <= 3
+
+
+def test_photos_read_after_memory_ran_out_are_cut_to_what_fits_at_once(tmp_path: Path) -> None:
+    for i in range(READ_AHEAD + 20):
+        Image.effect_noise((40, 30), 50 + i).convert("RGB").save(tmp_path / f"{i:03}.png")
+    engine = FakeEngine(limit=1, capacity=7)
+    results = list(carscribe.describe(tmp_path, engine=engine))
+    assert all(result.answers for result in results)
+    assert len(engine.failed) < 6
+    assert len(engine.batches) <= len(results) + len(engine.failed)
+
+
+def test_only_so_many_photos_are_read_ahead(tmp_path: Path) -> None:
+    for i in range(READ_AHEAD + 60):
+        Image.new("RGB", (40, 30), (i, 0, 0)).save(tmp_path / f"{i:03}.png")
+    stream = carscribe.describe(tmp_path, engine=FakeEngine(limit=1))
+    next(stream)
+    for path in sorted(tmp_path.iterdir())[READ_AHEAD + 10 :]:
+        path.unlink()
+    assert sum(result.error is not None for result in stream) == 50
+
+
+def test_exact_decode_reads_large_jpegs_at_full_size(tmp_path: Path) -> None:
+    Image.effect_noise((2000, 1500), 80).convert("RGB").save(tmp_path / "large.jpg")
+    said = {
+        exact: next(carscribe.describe(tmp_path, engine=FakeEngine(), exact_decode=exact, recipes=["brief"])).answers
+        for exact in (False, True)
+    }
+    assert said[False] != said[True]
 
 
 def test_limit_takes_the_first_photos(photos: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,7 +99,16 @@ def test_branches_that_end_early_and_late_equal_alone(random_checkpoint: Make, t
         json.dumps(config | {"eos_token_id": [config["eos_token_id"], *ends]})
     )
     engine = engine_of(folder)
+    step, columns = engine._packed.step, []
+
+    def watched(cache: Any, tokens: torch.Tensor, *rest: Any) -> torch.Tensor:
+        columns.append(tokens.shape[1])
+        return step(cache, tokens, *rest)
+
+    engine._packed.step = watched  # type: ignore[method-assign]
     assert_equals_alone(engine, Alone(folder), requests)
+    assert columns == sorted(columns, reverse=True)
+    assert {16, 8} < set(columns), "ended branches are dropped on the way"
     lengths = {len(ids) for ids in engine.ids.values()}
     assert len(lengths) > 4, lengths
     assert min(lengths) < 8 < max(lengths), lengths

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carscribe.errors import CheckpointError, InputError, MissingExtraError
@@ -53,7 +52,7 @@ def open_engine(
     from carscribe.engines.checkpoint import open_checkpoint
     from carscribe.engines.local import LocalEngine
 
-    if model == DEMO and not Path(model).is_dir():
+    if model == DEMO:  # a folder of that name is ./demo
         from carscribe.engines.demo_model import demo_checkpoint
 
         note("The demo model is a small InternVL3 with random weights: its words mean nothing.")
