@@ -109,6 +109,29 @@ def test_a_photo_whose_last_tile_does_not_fit_is_set_aside_with_the_reason() -> 
     assert all(result.error and "smaller model" in result.error for result in results)
 
 
+def test_memory_that_was_short_for_a_moment_costs_no_tiles() -> None:
+    engine, said = FakeEngine(limit=1, capacity=5), list[str]()
+    tight = engine.release
+
+    def freed_meanwhile() -> None:
+        engine.capacity = 100
+        tight()
+
+    engine.release = freed_meanwhile  # type: ignore[method-assign]
+    (result,) = Ladder(engine, fewer_tiles, said.append).answer([pending(0, 13)])
+    assert (result.tiles, said) == (13, [])
+
+
+def test_each_step_down_is_said() -> None:
+    said: list[str] = []
+    list(Ladder(FakeEngine(limit=4, capacity=6), fewer_tiles, said.append).answer([pending(i, 7) for i in range(4)]))
+    assert said[:2] == [
+        "Out of memory with 4 photos of 7 tiles; going on with 2 at once.",
+        "Out of memory with 2 photos of 7 tiles; going on with 1 at once.",
+    ]
+    assert said[2].startswith("Out of memory with one photo of 7 tiles; from here on")
+
+
 def test_a_photo_that_vanished_before_it_was_cut_again_is_set_aside() -> None:
     def gone(photo: Pending, max_tiles: int) -> TiledPhoto:
         raise PhotoError("The file is gone.")

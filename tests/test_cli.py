@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from PIL import Image
@@ -100,6 +102,72 @@ def test_an_output_file_is_never_replaced_unasked(carscribe: Run, photos: Path, 
     assert "descriptions.jsonl is there already" in done.stderr
     assert "--overwrite" in done.stderr
     assert (tmp_path / "descriptions.jsonl").read_text() == "precious\n"
+
+
+def test_overwrite_gives_the_old_lines_up_only_for_new_ones(carscribe: Run, photos: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old.jsonl"
+    old.write_text("precious\n")
+    arguments = ["--overwrite", "-o", "old.jsonl", "--recipe", "brief"]
+    assert carscribe("describe", photos, "--model", "o/none-such", *arguments).returncode == 1
+    assert old.read_text() == "precious\n"
+    assert carscribe("describe", photos, "--model", "demo", *arguments).returncode == 0
+    assert [json.loads(line)["photo"] for line in old.read_text("utf-8").splitlines()] == [
+        "차 0.jpg",
+        "차 1.jpg",
+        "차 2.jpg",
+    ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_one_line_that_says_so(carscribe: Run, photos: Path) -> None:
+    done = carscribe("describe", photos, "--model", "demo", "--recipe", "brief", "--overwrite", "-o", "/dev/full")
+    assert done.returncode == 1
+    assert "Error: /dev/full takes no more: No space left on device." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert Path("/dev/full").exists()
+
+
+@pytest.fixture
+def hub() -> Iterator[Callable[[int, str], str]]:
+    """Starts a hub on this machine that gives one answer to everything; its address."""
+    servers: list[HTTPServer] = []
+
+    def start(status: int, body: str) -> str:
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(body.encode())
+
+            do_HEAD = do_GET  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        servers.append(HTTPServer(("127.0.0.1", 0), Answer))
+        Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [(401, "", "HF_TOKEN"), (404, "", "hub"), (200, "<html>Log in to the hotel's network</html>", "cannot be reached")],
+)
+def test_a_hub_that_refuses_is_one_line_that_says_what_to_do(
+    carscribe: Run, photos: Path, hub: Callable[[int, str], str], status: int, body: str, says: str
+) -> None:
+    arguments = ["describe", photos, "--model", "OpenGVLab/InternVL3-1B-hf"]
+    done = carscribe(*arguments, HF_HUB_OFFLINE="0", HF_ENDPOINT=hub(status, body), NO_PROXY="127.0.0.1")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert says in done.stderr.rstrip().splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,12 @@ def test_the_same_bytes_under_two_names_are_asked_under_each(photos: Path, recip
     assert "Audi" in results[-2].answers[0].text
 
 
+def test_the_twin_of_a_photo_that_cannot_be_read_is_set_aside_too(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"no picture, but the same bytes")
+    assert [bool(result.error) for result in carscribe.describe(tmp_path, engine=FakeEngine())] == [True, True]
+
+
 def test_max_tiles_limits_the_grid_and_memory_lowers_it_further(photos: Path) -> None:
     whole = {r.file.key: r.tiles for r in carscribe.describe(photos, engine=FakeEngine())}
     capped = {r.file.key: r.tiles for r in carscribe.describe(photos, engine=FakeEngine(), max_tiles=4)}
@@ -155,6 +161,7 @@ def test_photos_past_the_pixel_limit_are_set_aside(photos: Path) -> None:
         ({"recipes": ["designre"]}, RecipeError, "designer"),
         ({"languages": ["fr"]}, RecipeError, "it has en, ko"),
         ({"recipes": []}, InputError, "Shipped: "),
+        ({"limit": 0}, InputError, "--limit"),
         ({"read": ReadSettings(max_tiles=0)}, InputError, "at least 1"),
     ],
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from carscribe.engines import Engine
 from carscribe.errors import OutOfMemoryError, PhotoError
-from carscribe.records import PhotoFile, PhotoResult, Prompt, Request, TiledPhoto
+from carscribe.records import Answer, PhotoFile, PhotoResult, Prompt, Request, TiledPhoto
 
 LOOK_AHEAD_TILES = 1024
 """Tiles that may come in while a photo waits for its batch to fill: 0.6 GB of bytes at 448 px."""
@@ -30,8 +30,15 @@ class Pending:
         """How many tiles it was cut into, thumbnail included."""
         return len(self.photo.tiles)
 
-    def result(self, **outcome: object) -> PhotoResult:
-        """What became of it: `answers=…` or `error=…`."""
+    def answered(self, answers: tuple[Answer, ...]) -> PhotoResult:
+        """The result of a photo that was answered."""
+        return self._result(answers, None)
+
+    def set_aside(self, reason: str) -> PhotoResult:
+        """The result of a photo that was not."""
+        return self._result((), reason)
+
+    def _result(self, answers: tuple[Answer, ...], error: str | None) -> PhotoResult:
         return PhotoResult(
             index=self.index,
             file=self.file,
@@ -39,7 +46,8 @@ class Pending:
             width_px=self.photo.width_px,
             height_px=self.photo.height_px,
             tiles=self.tiles,
-            **outcome,  # type: ignore[arg-type]
+            answers=answers,
+            error=error,
         )
 
 
@@ -82,10 +90,19 @@ class Ladder:
     that was too large is not tried again, nor one with larger photos.
     """
 
-    def __init__(self, engine: Engine, cut_again: Callable[[Pending, int], TiledPhoto]) -> None:
-        """`cut_again(pending, max_tiles)` reads the photo once more with a smaller grid; it may raise PhotoError."""
+    def __init__(
+        self,
+        engine: Engine,
+        cut_again: Callable[[Pending, int], TiledPhoto],
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`cut_again(pending, max_tiles)` reads the photo once more with a smaller grid; it may raise PhotoError.
+
+        `say` is told each step down.
+        """
         self._engine = engine
         self._cut_again = cut_again
+        self._say = say
         self._expected: dict[tuple[int, int], int] = {}
         self._learned: dict[int, int] = {}
         self._most_tiles: int | None = None
@@ -115,19 +132,23 @@ class Ladder:
             if self._too_many_tiles(rows[0]):
                 yield from self._with_fewer_tiles(rows, todo)
                 continue
-            trouble = self._try(rows)
-            if isinstance(trouble, list):
-                yield from trouble
+            outcome = self._try(rows)
+            if isinstance(outcome, str) and len(rows) == 1:
+                outcome = self._try(rows)  # another process may have had the memory for a moment
+            if isinstance(outcome, list):
+                yield from outcome
             elif len(rows) > 1:
                 self._learned[rows[0].tiles] = len(rows) // 2
+                self._say(f"Out of memory with {_size(rows)}; going on with {len(rows) // 2} at once.")
                 todo.appendleft(rows)
             elif rows[0].tiles > 1:
                 self._most_tiles = rows[0].tiles - 1
+                self._say(
+                    f"Out of memory with {_size(rows)}; from here on a photo gets fewer. A smaller model holds more."
+                )
                 todo.appendleft(rows)
             else:
-                yield rows[0].result(
-                    error=f"{trouble} One tile alone does not fit: free memory, or pick a smaller model."
-                )
+                yield rows[0].set_aside(f"{outcome} One tile alone does not fit: free memory, or pick a smaller model.")
 
     def _try(self, rows: list[Pending]) -> list[PhotoResult] | str:
         """The results, or why memory ran out."""
@@ -137,7 +158,7 @@ class Ladder:
         except (OutOfMemoryError, MemoryError) as error:
             reason = str(error) or "Out of memory."
         else:
-            return [row.result(answers=found) for row, found in zip(rows, answers, strict=True)]
+            return [row.answered(found) for row, found in zip(rows, answers, strict=True)]
         self._engine.release()  # outside the handler, when nothing holds the failed batch's tensors any more
         return reason
 
@@ -150,8 +171,13 @@ class Ladder:
         for row in rows:
             try:
                 photo = self._cut_again(row, self.most_grid_tiles or 1)
-            except PhotoError as error:
-                yield row.result(error=str(error))
+            except (PhotoError, MemoryError) as error:
+                yield row.set_aside(str(error) or "Out of memory while reading it again.")
             else:
                 again.setdefault(len(photo.tiles), []).append(replace(row, photo=photo))
         todo.extendleft(again.values())
+
+
+def _size(rows: Sequence[Pending]) -> str:
+    photos = "one photo" if len(rows) == 1 else f"{len(rows)} photos"
+    return f"{photos} of {rows[0].tiles} tiles"

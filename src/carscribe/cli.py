@@ -111,7 +111,7 @@ def describe(
             )
         terminal.show_engine(engine.card)
         with terminal.progress(len(plan.files)) as seen:
-            for result in run(plan, engine):
+            for result in run(plan, engine, terminal.say):
                 lines.write(result, engine.card, plan.recipes)
                 seen(result)
     terminal.show_results(plan, engine.card, path)

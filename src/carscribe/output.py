@@ -6,6 +6,7 @@ Every line has the same keys in the same order, whatever was asked.
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -17,13 +18,13 @@ from carscribe.records import Answer, EngineCard, PhotoResult, Recipe
 class JsonLines:
     """Writes results to a file, to standard output, or both; a context manager.
 
-    The file is made at once, so that a run of hours does not end with "permission denied", and removed again when the
-    run stops before its first line.
+    The file is opened at once, so that a run of hours does not end with "permission denied". A run that stops before
+    its first line leaves no new file behind, and an old one as it was.
     """
 
     def __init__(self, path: Path | None, *, overwrite: bool = False, echo: bool = False) -> None:
         self._path = path
-        self._mode = "w" if overwrite else "x"
+        self._overwrite = overwrite
         self._echo = echo
         self._file: IO[str] | None = None
         self._lines = 0
@@ -33,7 +34,8 @@ class JsonLines:
         if self._path is None:
             return self
         try:
-            self._file = self._path.open(self._mode, encoding="utf-8", newline="\n")
+            # Appending and not "w": what is there is given up only when the first new line is.
+            self._file = self._path.open("a" if self._overwrite else "x", encoding="utf-8", newline="\n")
         except FileExistsError:
             raise OutputError(
                 f"{self._path} is there already. Name another file with -o, or replace it with --overwrite."
@@ -47,11 +49,13 @@ class JsonLines:
         line = json_line(result, card, recipes) + "\n"
         try:
             if self._file:
+                if self._overwrite and not self._lines and self._path and self._path.is_file():
+                    self._file.truncate(0)
                 self._file.write(line)
                 self._file.flush()
         except OSError as error:
             raise OutputError(
-                f"{self._path} cannot be written any further: {error.strerror}. Its {self._lines} lines are whole."
+                f"{self._path} takes no more: {error.strerror}. Its first {self._lines} lines are whole."
             ) from None
         if self._echo:
             sys.stdout.buffer.write(line.encode())
@@ -61,10 +65,11 @@ class JsonLines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the file; remove it when nothing was written."""
+        """Close the file; remove it when this run made it and wrote nothing."""
         if self._file:
-            self._file.close()
-            if kind is not None and not self._lines and self._path:
+            with suppress(OSError):  # every line was flushed when it was written, or its failure told
+                self._file.close()
+            if kind is not None and not self._lines and not self._overwrite and self._path:
                 self._path.unlink(missing_ok=True)
 
 

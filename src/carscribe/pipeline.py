@@ -26,7 +26,7 @@ from carscribe.photos.rows import read_rows
 from carscribe.photos.sources import find_photos, same_bytes
 from carscribe.recipes.loading import load_recipe, shipped_recipes
 from carscribe.recipes.rendering import render
-from carscribe.records import Metadata, PhotoFile, PhotoResult, Prompt, Recipe, Tiling
+from carscribe.records import Metadata, PhotoFile, PhotoResult, Prompt, Recipe, TiledPhoto, Tiling
 
 PIXEL_LIMIT = 200_000_000
 READ_AHEAD = 96
@@ -126,6 +126,8 @@ def plan_run(
     read = read or ReadSettings()
     if read.max_tiles is not None and read.max_tiles < 1:
         raise InputError(f"--max-tiles must be at least 1, not {read.max_tiles}.")
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit must be at least 1, not {limit}.")
     loaded = _load_recipes(recipes, languages)
     sources = [Path(photos)] if isinstance(photos, str | Path) else [Path(source) for source in photos]
     found = find_photos(sources[0] if len(sources) == 1 else sources, keys=metadata_keys)
@@ -159,8 +161,11 @@ def plan_run(
     )
 
 
-def run(plan: RunPlan, engine: Engine) -> Iterator[PhotoResult]:
-    """Ask the engine everything in the plan; results in the plan's order, as they are ready."""
+def run(plan: RunPlan, engine: Engine, say: Callable[[str], None] = lambda _: None) -> Iterator[PhotoResult]:
+    """Ask the engine everything in the plan; results in the plan's order, as they are ready.
+
+    `say` is told when memory runs out and what is done about it.
+    """
     for recipe in plan.recipes:  # what no metadata can mend is said before the first photo
         render(recipe, Metadata(), plan.languages, reserved=engine.reserved)
 
@@ -171,18 +176,20 @@ def run(plan: RunPlan, engine: Engine) -> Iterator[PhotoResult]:
             for prompt in render(recipe, metadata, plan.languages, reserved=engine.reserved)
         )
 
-    def cut_again(pending: Pending, max_tiles: int) -> Pending:
-        return _read(pending.index, pending.file, prompts, _tiling(engine.tiling, max_tiles), plan.read)
+    def cut(file: PhotoFile, max_tiles: int | None) -> TiledPhoto:
+        tiling = _tiling(engine.tiling, max_tiles)
+        return read_photo(file.path, tiling, pixel_limit=plan.read.pixel_limit, exact=plan.read.exact_decode)
 
-    ladder = Ladder(engine, lambda pending, max_tiles: cut_again(pending, max_tiles).photo)
+    ladder = Ladder(engine, lambda pending, max_tiles: cut(pending.file, max_tiles), say)
 
     def read(numbered: tuple[int, PhotoFile]) -> Pending | PhotoResult:
         index, file = numbered
         limits = [limit for limit in (plan.read.max_tiles, ladder.most_grid_tiles) if limit is not None]
         try:
-            return _read(index, file, prompts, _tiling(engine.tiling, min(limits, default=None)), plan.read)
-        except PhotoError as error:
-            return PhotoResult(index=index, file=file, error=str(error))
+            photo = cut(file, min(limits, default=None))
+            return Pending(index=index, file=file, photo=photo, prompts=prompts(file.metadata))
+        except (PhotoError, MemoryError) as error:
+            return PhotoResult(index=index, file=file, error=str(error) or "Out of memory while reading it.")
 
     def answered() -> Generator[PhotoResult, None, None]:
         to_ask = ((i, file) for i, file in enumerate(plan.files) if i not in plan.leader)
@@ -248,17 +255,6 @@ def _tiling(tiling: Tiling, max_tiles: int | None) -> Tiling:
     if max_tiles is None:
         return tiling
     return replace(tiling, max_tiles=max_tiles, min_tiles=min(tiling.min_tiles, max_tiles))
-
-
-def _read(
-    index: int,
-    file: PhotoFile,
-    prompts: Callable[[Metadata], tuple[Prompt, ...]],
-    tiling: Tiling,
-    settings: ReadSettings,
-) -> Pending:
-    photo = read_photo(file.path, tiling, pixel_limit=settings.pixel_limit, exact=settings.exact_decode)
-    return Pending(index=index, file=file, photo=photo, prompts=prompts(file.metadata))
 
 
 def _read_ahead(items: Iterable[Item], read: Callable[[Item], Found]) -> Generator[Found, None, None]:

@@ -152,8 +152,9 @@ class Terminal:
 
         Choices come first, then open questions by priority; one column always, however narrow the terminal.
         """
-        questions = [question for recipe in plan.recipes for question in recipe.questions]
-        columns = sorted(questions, key=lambda question: (not question.choices, question.priority))
+        questions = [(recipe, question) for recipe in plan.recipes for question in recipe.questions]
+        columns = sorted(questions, key=lambda asked: (not asked[1].choices, asked[1].priority))
+        ids = Counter(question.id for _, question in questions)
         heads = {"photo": [plain(result.file.key) for result in self._shown]}
         if any(result.file.metadata.name for result in self._shown):
             heads["name (kind)"] = [_name(result) for result in self._shown]
@@ -164,10 +165,11 @@ class Terminal:
             table.add_column(head, overflow="ellipsis", no_wrap=True, width=width)
             room -= width + 1
         columns = columns[: max(1, room // (ANSWER_CELLS + 1))]
-        for question in columns:
-            table.add_column(question.id, overflow="ellipsis", no_wrap=True, ratio=1)
+        for recipe, question in columns:
+            head = question.id if ids[question.id] == 1 else f"{recipe.id}.{question.id}"
+            table.add_column(head, overflow="ellipsis", no_wrap=True, ratio=1)
         for result, *texts in zip(self._shown, *heads.values(), strict=True):
-            cells = [_cell(result.answers, question.id, plan.languages[0]) for question in columns]
+            cells = [_cell(result.answers, (r.id, q.id, plan.languages[0])) for r, q in columns]
             table.add_row(*map(Text, (*texts, *cells)))
         return table
 
@@ -186,8 +188,9 @@ def _visible(character: str) -> bool:
     return unicodedata.category(character) != "Cf"
 
 
-def _cell(answers: Sequence[Answer], question_id: str, language: str) -> str:
-    answer = next((a for a in answers if a.question_id == question_id and a.language == language), None)
+def _cell(answers: Sequence[Answer], asked: tuple[str, str, str]) -> str:
+    """The answer to (recipe, question, language), a choice with its score."""
+    answer = next((a for a in answers if (a.recipe_id, a.question_id, a.language) == asked), None)
     if answer is None:
         return ""
     if answer.scores:

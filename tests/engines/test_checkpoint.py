@@ -102,10 +102,47 @@ def test_missing_image_statistics_are_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("config.json", {"image_token_id": None}),
+        ("config.json", {"text_config": "qwen2"}),
+        ("preprocessor_config.json", {"size": 448}),
+        ("preprocessor_config.json", {"rescale_factor": "x"}),
+        ("preprocessor_config.json", {"max_patches": []}),
+        ("preprocessor_config.json", {"image_std": [0.2, 0.3]}),
+    ],
+)
+def test_configuration_that_is_not_what_it_should_be_is_refused(
+    folder: Path, file: str, changes: dict[str, Any]
+) -> None:
+    edit(folder / file, **changes)
+    with pytest.raises(CheckpointError, match=r"Fetch it again|three are needed"):
+        open_checkpoint(str(folder))
+
+
+def test_a_revision_of_a_folder_is_refused(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="--revision main is for models of a hub"):
+        open_checkpoint(str(folder), revision="main")
+
+
+def test_weights_of_other_sizes_than_the_config_says_are_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"] |= {"intermediate_size": 128}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="other sizes"):
+        LocalEngine(open_checkpoint(str(folder)), device="cpu", dtype="float32")
+
+
+@pytest.mark.parametrize(
     ("spoil", "says"),
     [
         (lambda f: (f / "tokenizer.json").unlink(), "tokenizer"),
         (lambda f: (f / "chat_template.jinja").unlink(), "chat template"),
+        (lambda f: (f / "chat_template.jinja").write_text("{% for %}"), "does not render"),
+        (
+            lambda f: (f / "chat_template.jinja").rename(f / "chat_template.json"),
+            "holds no chat_template",
+        ),
         (
             lambda f: (f / "chat_template.jinja").write_text("{{ messages[0]['content'][1]['text'] }}"),
             "placeholders|turn",

@@ -1,7 +1,6 @@
 """How the engine behaves at its edges: memory, numbers, lengths, special tokens, order, nothing to do."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +56,26 @@ def test_settings_are_honoured(engine: LocalEngine) -> None:
     assert [answer.finish for answer in row] == ["length", "length"]
 
 
+def test_a_choice_counts_its_own_tokens_without_the_end(engine: LocalEngine) -> None:
+    choices = ("SUV", "white pearl two-tone paint")
+    for order in (choices, choices[::-1]):
+        (row,) = engine.answer([Request(tiles=photo(0, 1), prompts=(choice_prompt("Body?", order),))])
+        leaf = engine._prompts.leaves("Body?", (row[0].text,))[0]
+        assert row[0].tokens == len(leaf) - 1
+        assert row[0].text == max(row[0].scores or {}, key=(row[0].scores or {}).__getitem__)
+
+
+def test_scores_do_not_depend_on_how_many_logits_are_made_at_once(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = choice_prompt("Body?", ("sedan", "SUV", "white pearl two-tone paint"))
+    requests = [Request(tiles=photo(seed, 1), prompts=(prompt,)) for seed in range(3)]
+    together = engine.answer(requests)
+    monkeypatch.setattr("carscribe.engines.packed.LOGIT_ROWS", 3)
+    for (one,), (other,) in zip(together, engine.answer(requests), strict=True):
+        assert one.scores == pytest.approx(other.scores, rel=1e-5)
+
+
 def test_no_requests_and_no_prompts_are_no_work(engine: LocalEngine) -> None:
     assert engine.answer([]) == []
     silent, asked = Request(tiles=photo(0, 1), prompts=()), Request(tiles=photo(1, 1), prompts=PROMPTS)
@@ -107,19 +126,25 @@ def test_output_that_is_not_finite_says_which_dtype_to_take(engine: LocalEngine,
         engine.answer([Request(tiles=photo(0, 1), prompts=prompts)])
 
 
-def test_float16_is_watched_in_later_steps_too(random_checkpoint: Make) -> None:
-    engine = LocalEngine(open_checkpoint(str(random_checkpoint())), device="cpu", dtype="float16")
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_later_steps_are_watched_too_and_leave_nothing_behind(random_checkpoint: Make, dtype: str) -> None:
+    engine = LocalEngine(open_checkpoint(str(random_checkpoint())), device="cpu", dtype=dtype)
     request = Request(tiles=photo(0, 1), prompts=PROMPTS[:1])
-    engine.answer([request])
-    step, steps = engine._packed.step, []
+    before = engine.answer([request])
+    step, steps = engine._packed.step, list[int]()
 
     def overflow(*arguments: Any) -> torch.Tensor:
         steps.append(len(steps))
         return step(*arguments) * (float("nan") if len(steps) == 3 else 1.0)
 
     engine._packed.step = overflow  # type: ignore[method-assign]
-    with pytest.raises(NumericsError, match="float16 is not finite"):
+    poisoned = engine._cache_of(1, engine._cache.keys[0].shape[2])  # type: ignore[union-attr]
+    with torch.inference_mode():
+        poisoned.values[0][..., -20:, :] = float("nan")
+    with pytest.raises(NumericsError, match=f"{dtype} is not finite"):
         engine.answer([request])
+    engine._packed.step = step  # type: ignore[method-assign]
+    assert engine.answer([request]) == before
 
 
 def test_a_prompt_with_a_special_token_is_refused(engine: LocalEngine) -> None:
@@ -129,7 +154,7 @@ def test_a_prompt_with_a_special_token_is_refused(engine: LocalEngine) -> None:
 
 
 def test_a_question_longer_than_the_context_is_refused_with_the_numbers(engine: LocalEngine) -> None:
-    engine._checkpoint = replace(engine._checkpoint, context_tokens=100)
+    engine._positions = 100
     with pytest.raises(EngineError, match=r"to \d+ tokens; .* holds 100"):
         engine.answer([Request(tiles=photo(0, 7), prompts=PROMPTS)])
 

@@ -4,6 +4,7 @@ Everything that differs between siblings is read here from the checkpoint's own 
 nothing but safetensors is loaded.
 """
 
+import errno
 import json
 import shutil
 from dataclasses import dataclass
@@ -53,6 +54,8 @@ def open_checkpoint(name: str, *, revision: str | None = None) -> Checkpoint:
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
+        if revision:
+            raise CheckpointError(f"--revision {revision} is for models of a hub; {name} is a folder. Leave it out.")
         return _read(name, folder, None)
     if folder.exists():
         raise CheckpointError(f"{name} is a file. --model takes a hub id or the folder of a checkpoint.")
@@ -65,6 +68,7 @@ def open_checkpoint(name: str, *, revision: str | None = None) -> Checkpoint:
 def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
     """Download what is missing of a hub repository; (folder, commit)."""
     try:
+        import httpx
         import huggingface_hub as hub
         from huggingface_hub import errors as hub_errors
     except ImportError:
@@ -73,7 +77,7 @@ def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
         _check_disk(hub, name, revision)
         folder = Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
     except hub_errors.HFValidationError as error:
-        raise CheckpointError(f"{name!r} is neither a folder nor a hub id: {_first_line(error)}") from None
+        raise CheckpointError(f"{name!r} is neither a folder nor a hub id: {first_line(error)}") from None
     except hub_errors.GatedRepoError:
         raise CheckpointError(
             f"{name} is gated. Accept its licence on its page, then set HF_TOKEN to a token that may read it."
@@ -85,26 +89,39 @@ def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
             f"The hub has no model {name}, or it is private (then set HF_TOKEN). "
             "The family is OpenGVLab/InternVL3-{1B,2B,8B,14B,38B,78B}-hf."
         ) from None
+    except hub_errors.IncompleteSnapshotError:
+        raise CheckpointError(
+            f"The download of {name} is incomplete and the hub cannot be reached. Run the same command again with a "
+            "network (and HF_HUB_OFFLINE unset): it goes on where it stopped."
+        ) from None
     except hub_errors.LocalEntryNotFoundError:
         _no_hub(name)
     except hub_errors.HfHubHTTPError as error:
-        raise CheckpointError(f"The hub refused {name}: {_first_line(error)}. Try again, or set HF_ENDPOINT.") from None
-    except (OSError, RuntimeError) as error:  # httpx's transport errors reach us as either
-        if getattr(error, "errno", None) == 28:  # ENOSPC
+        status = error.response.status_code if error.response is not None else None
+        advice = "Set HF_TOKEN to a token that may read it" if status in (401, 403) else "Try again, or set HF_ENDPOINT"
+        raise CheckpointError(f"The hub refused {name}: {first_line(error)}. {advice}.") from None
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError, RuntimeError) as error:
+        _no_hub(name, error)  # a broken connection, a proxy that refuses or cannot be spoken to, a portal's page
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
             raise CheckpointError(f"The disk is full while fetching {name}. Free some, or set HF_HOME.") from None
-        _no_hub(name, error)
+        if error.filename is None:
+            _no_hub(name, error)
+        raise CheckpointError(
+            f"{name} cannot be kept at {error.filename}: {error.strerror}. Set HF_HOME to a folder that can be written."
+        ) from None
     return folder, folder.name
 
 
 def _check_disk(hub: Any, name: str, revision: str | None) -> None:
-    """Refuse a download that cannot fit. Silent when the hub cannot be asked: the cache may hold everything."""
+    """Refuse a download that cannot fit. Silent when the hub gives no answer: the cache may hold everything."""
     import httpx
-    from huggingface_hub import constants, errors
+    from huggingface_hub import constants
 
     try:
         found = hub.HfApi().model_info(name, revision=revision, files_metadata=True, timeout=10)
-    except (errors.OfflineModeIsEnabled, httpx.TransportError):
-        return
+    except (OSError, httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError, RuntimeError):
+        return  # whether it matters, and what to say then, is for the download to find out
     wanted = [s for s in found.siblings or [] if any(Path(s.rfilename).match(pattern) for pattern in FILES)]
     missing = [
         s for s in wanted if not isinstance(hub.try_to_load_from_cache(name, s.rfilename, revision=found.sha), str)
@@ -114,7 +131,7 @@ def _check_disk(hub: Any, name: str, revision: str | None) -> None:
     while not cache.exists():
         cache = cache.parent
     free_bytes = shutil.disk_usage(cache).free
-    if need_bytes > free_bytes:
+    if need_bytes and need_bytes > free_bytes:
         raise CheckpointError(
             f"{name} needs {need_bytes / 2**30:.1f} GiB more on disk and {free_bytes / 2**30:.1f} GiB is free at "
             f"{cache}. Free some, set HF_HOME to a larger disk, or pick a smaller model."
@@ -122,18 +139,29 @@ def _check_disk(hub: Any, name: str, revision: str | None) -> None:
 
 
 def _no_hub(name: str, error: BaseException | None = None) -> NoReturn:
-    reason = f" ({_first_line(error)})" if error and str(error) else ""
+    reason = f" ({first_line(error)})" if error and str(error) else ""
     raise CheckpointError(
         f"{name} is not on this machine and the hub cannot be reached{reason}. Check the network, HF_ENDPOINT and "
         "HF_HUB_OFFLINE, give --model the folder of a downloaded checkpoint, or try --model demo."
     )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, cut to one line; its type when it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _read(name: str, folder: Path, revision: str | None) -> Checkpoint:
+    try:
+        return _interpret(name, folder, revision)
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"{name}: its config.json or preprocessor_config.json holds something unexpected "
+            f"({type(error).__name__}: {first_line(error)}). Fetch it again, or pick another."
+        ) from error
+
+
+def _interpret(name: str, folder: Path, revision: str | None) -> Checkpoint:
     config = _json(name, folder / "config.json", needed=True)
     _check_kind(name, folder, config)
     vision, text = config.get("vision_config") or {}, config.get("text_config") or {}
@@ -157,16 +185,16 @@ def _read(name: str, folder: Path, revision: str | None) -> Checkpoint:
         config=config,
         tiling=Tiling(
             tile_px=tile_px,
-            min_tiles=images.get("min_patches", 1),
-            max_tiles=images.get("max_patches", 12),
-            resample=images.get("resample", 3),
+            min_tiles=int(images.get("min_patches", 1)),
+            max_tiles=int(images.get("max_patches", 12)),
+            resample=int(images.get("resample", 3)),
         ),
         mean=_channels(name, images, "image_mean") if images.get("do_normalize", True) else (0.0, 0.0, 0.0),
         std=_channels(name, images, "image_std") if images.get("do_normalize", True) else (1.0, 1.0, 1.0),
         divisor=1 / images.get("rescale_factor", 1 / 255) if images.get("do_rescale", True) else 1.0,
         image_tokens=image_tokens,
-        image_token_id=config.get("image_token_id", -1),
-        context_tokens=text.get("max_position_embeddings", 32768),
+        image_token_id=int(config["image_token_id"]),
+        context_tokens=int(text.get("max_position_embeddings", 32768)),
     )
 
 
@@ -196,7 +224,7 @@ def _json(name: str, path: Path, *, needed: bool = False) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{name}: {path} cannot be read: {_first_line(error)}. Fetch it again.") from None
+        raise CheckpointError(f"{name}: {path} cannot be read: {first_line(error)}. Fetch it again.") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{name}: {path} should hold an object, not a {type(content).__name__}.")
     return content
@@ -209,9 +237,9 @@ def _side(name: str, key: str, value: int | list[int]) -> int:
     return int(sides.pop())
 
 
-def _check_same(name: str, what: str, said: int, is_px: int) -> None:
-    if said != is_px:
-        raise CheckpointError(f"{name} contradicts itself: its {what} is {said}, its vision tower makes it {is_px}.")
+def _check_same(name: str, what: str, said: int, computed: int) -> None:
+    if said != computed:
+        raise CheckpointError(f"{name} contradicts itself: its {what} is {said}, its vision tower makes it {computed}.")
 
 
 def _channels(name: str, images: dict[str, Any], key: str) -> tuple[float, float, float]:

@@ -53,6 +53,8 @@ def open_engine(
     from carscribe.engines.local import LocalEngine
 
     if model == DEMO:  # a folder of that name is ./demo
+        if revision:
+            raise InputError("--revision is for models of a hub; the demo model has none. Leave it out.")
         from carscribe.engines.demo_model import demo_checkpoint
 
         note("The demo model is a small InternVL3 with random weights: its words mean nothing.")
@@ -67,15 +69,16 @@ def open_engine(
 def _device(asked: str | None) -> str:
     import torch
 
+    from carscribe.engines.checkpoint import first_line
+
     if asked is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(asked)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()  # the device named "meta" holds no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = (str(error).strip().splitlines() or ["unknown"])[0]
         raise InputError(
-            f"No device {asked!r} here ({reason}). Give cpu, cuda or cuda:N, or leave --device out."
+            f"No device {asked!r} here ({first_line(error)}). Give cpu, cuda or cuda:N, or leave --device out."
         ) from None
     return asked
 

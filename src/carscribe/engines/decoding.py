@@ -37,7 +37,7 @@ def decode(
     hidden [B, N, hidden] is the questions' pass; caps int64 [B, R] the most new tokens of each column, 0 for none.
     Whether all have ended is looked at every `check_every` steps: on a GPU a look waits for the queue to drain.
 
-    Raises: NumericsError when the first logits are not finite, or in float16 any.
+    Raises: NumericsError when a logit is not finite.
     """
     decoding = _Decoding(packed, cache, hidden, layout, caps, end_ids)
     for step in range(decoding.steps):
@@ -47,7 +47,8 @@ def decode(
         if step % check_every == check_every - 1 and not decoding.compact():
             break
         decoding.advance(step)
-    check_finite(decoding.health)
+    if not bool(decoding.finite):
+        raise not_finite(hidden.dtype)
     return decoding.out.cpu()
 
 
@@ -69,9 +70,8 @@ class _Decoding:
         last = torch.from_numpy(layout.last_token).to(device)
         self.positions = torch.from_numpy(layout.answer_position).to(device)
         logits = packed.logits(hidden.gather(1, last[..., None].expand(-1, -1, hidden.shape[-1])))
-        check_finite(logits)
         self.tokens = logits.argmax(-1)
-        self.health = logits.new_zeros(())  # stays zero unless a later logit is not finite
+        self.finite = torch.isfinite(logits).all()
         rows, columns = self.tokens.shape
         self.columns = torch.arange(columns, device=device).expand(rows, -1)
         self.done = self.caps == 0
@@ -106,8 +106,7 @@ class _Decoding:
         self.next_slot += columns
         hidden = self.packed.step(self.cache, self.tokens, self.positions + step, self.folded)
         logits = self.packed.logits(hidden)
-        if logits.dtype == torch.float16:  # the one that overflows late too; nothing is waited for here
-            self.health = self.health + logits.mul(0).sum()
+        self.finite = self.finite & torch.isfinite(logits).all()  # looked at in the end: here nothing is waited for
         self.tokens = logits.argmax(-1)
 
     def _see(self, stem_mask: torch.Tensor, prefix_tokens: int) -> None:
@@ -125,12 +124,10 @@ class _Decoding:
         self.own_folded = self.packed.fold(self.own[None])
 
 
-def check_finite(values: torch.Tensor) -> None:
-    """Raises: NumericsError when a logit or a score is NaN or infinite."""
-    if not bool(torch.isfinite(values).all()):
-        dtype = str(values.dtype).removeprefix("torch.")
-        raise NumericsError(
-            f"The model's output in {dtype} is not finite. The Qwen2.5-7B backbone is reported to overflow in float16: "
-            "use --dtype bfloat16 (or float32 where the GPU has no bfloat16). In these dtypes already, the weights "
-            "are damaged: fetch the checkpoint again."
-        )
+def not_finite(dtype: torch.dtype) -> NumericsError:
+    """The error for NaN or infinite output of a model that runs in `dtype`."""
+    return NumericsError(
+        f"The model's output in {str(dtype).removeprefix('torch.')} is not finite. The Qwen2.5-7B backbone is reported "
+        "to overflow in float16: use --dtype bfloat16 (or float32 where the GPU has no bfloat16). In these dtypes "
+        "already, the weights are damaged: fetch the checkpoint again."
+    )

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from carscribe import memory
-from carscribe.engines.checkpoint import Checkpoint
-from carscribe.engines.decoding import answer_slots, check_finite, decode
+from carscribe.engines.checkpoint import Checkpoint, first_line
+from carscribe.engines.decoding import answer_slots, decode, not_finite
 from carscribe.engines.packed import ATTENTION, PackedCache, PackedModel, register_attention
 from carscribe.engines.prompting import PromptEncoder
-from carscribe.errors import CheckpointError, EngineError, OutOfMemoryError
+from carscribe.errors import CheckpointError, EngineError, NumericsError, OutOfMemoryError
 from carscribe.packing import Branch, Layout, common_prefix, lay_out, round_up
 from carscribe.records import Answer, EngineCard, Prompt, Request, Tiling
 
@@ -32,6 +32,9 @@ MOST_ROWS, MOST_TILES = 64, 448
 MOST_ROWS_CPU, MOST_TILES_CPU = 16, 32
 """A CPU gains nothing from more."""
 
+
+MOST_POSITIONS = 65_536
+"""Rows of the rotary table: 67 MB in float32 at 128 a head. A photo of 13 tiles and its questions take 4,000."""
 
 MEMORY_PHRASES = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 """What a RuntimeError says when the memory of a CPU, of a CUDA call or of cuBLAS ran out."""
@@ -68,6 +71,7 @@ class LocalEngine:
         self._prompts = PromptEncoder(checkpoint)
         cuda = self._device.type == "cuda"
         self._vision_tiles = 64 if cuda else 8
+        self._positions = min(checkpoint.context_tokens, MOST_POSITIONS)
         self._packed = _within_memory(f"the weights of {checkpoint.name}", self._load)
         self._end_ids = _end_ids(self._packed.model, self._prompts.end_of_turn_id)
         self._quantum, self._check_every = (64, 4) if cuda else (8, 1)
@@ -116,7 +120,11 @@ class LocalEngine:
         answers: list[tuple[Answer, ...]] = [()] * len(requests)
         if asked:
             what = f"a batch of {len(asked)} photos of {len(requests[asked[0]].tiles)} tiles"
-            found = _within_memory(what, lambda: self._answer([requests[i] for i in asked]))
+            try:
+                found = _within_memory(what, lambda: self._answer([requests[i] for i in asked]))
+            except NumericsError:
+                self._cache = None  # a NaN in it would outlive its mask: nothing times NaN is NaN
+                raise
             for i, row in zip(asked, found, strict=True):
                 answers[i] = row
         return answers
@@ -131,7 +139,7 @@ class LocalEngine:
     @torch.inference_mode()
     def _load(self) -> PackedModel:
         model = _load(self._checkpoint, str(self._device), self._dtype)
-        return PackedModel(model, positions=min(self._checkpoint.context_tokens, 65_536))
+        return PackedModel(model, positions=self._positions)
 
     @torch.inference_mode()
     def _answer(self, requests: list[Request]) -> list[tuple[Answer, ...]]:
@@ -184,10 +192,10 @@ class LocalEngine:
 
     def _check_length(self, layout: Layout, steps: int) -> None:
         longest = int(layout.position_ids.max()) + 1 + steps
-        if longest > self._checkpoint.context_tokens:
+        if longest > self._positions:
             raise EngineError(
                 f"A question takes the conversation to {longest} tokens; {self._checkpoint.name} holds "
-                f"{self._checkpoint.context_tokens}. Shorten the question, or lower --max-tiles."
+                f"{self._positions}. Shorten the question, or lower --max-tiles."
             )
 
     def _choices(self, requests: list[Request], layout: Layout, hidden: torch.Tensor) -> list[dict[int, Answer]]:
@@ -196,7 +204,8 @@ class LocalEngine:
         if not layout.leaves:
             return rows
         tokens = self._packed.log_probability(hidden, self._tensor(layout.source), self._tensor(layout.scored))
-        check_finite(tokens)
+        if not bool(torch.isfinite(tokens).all()):
+            raise not_finite(hidden.dtype)
         leaf_scores = np.zeros(len(layout.leaves))
         np.add.at(leaf_scores, layout.scored[:, 2], tokens.double().cpu().numpy())
         leaf_tokens = np.bincount(layout.scored[:, 2])
@@ -316,9 +325,15 @@ def _load(checkpoint: Checkpoint, device: str, dtype: str) -> Any:
             trust_remote_code=False,
             output_loading_info=True,
         )
+    except RuntimeError as error:
+        if "mismatched" not in str(error):
+            raise
+        raise CheckpointError(
+            f"{checkpoint.name} does not load: its weights have other sizes than its config.json says. Fetch it again."
+        ) from error
     except (OSError, ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:
         raise CheckpointError(
-            f"{checkpoint.name} does not load: {_first_line(error)}. Fetch it again, or pick another."
+            f"{checkpoint.name} does not load: {first_line(error)}. Fetch it again, or pick another."
         ) from error
     if lacking := sorted(report["missing_keys"]):
         raise CheckpointError(
@@ -338,14 +353,10 @@ def _within_memory(what: str, work: Callable[[], Result]) -> Result:
     try:
         return work()
     except (MemoryError, torch.OutOfMemoryError) as error:
-        reason = _first_line(error)
+        reason = first_line(error)
     except RuntimeError as error:
         if not any(phrase in str(error) for phrase in MEMORY_PHRASES):
             raise
-        reason = _first_line(error)
+        reason = first_line(error)
     # Raised outside the handler: the caught error's traceback would keep the batch's tensors alive.
     raise OutOfMemoryError(f"Out of memory for {what}: {reason}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from carscribe.engines.checkpoint import Checkpoint
+from carscribe.engines.checkpoint import Checkpoint, first_line
 from carscribe.errors import CheckpointError, EngineError
 from carscribe.packing import Branch
 
@@ -24,8 +24,7 @@ class PromptEncoder:
         self._template = _template(checkpoint, self._tokenizer)
         self._start_id = self._special("start_image_token")
         self._end_id = self._special("end_image_token")
-        self._image_token = self._tokenizer.convert_ids_to_tokens(checkpoint.image_token_id)
-        if self._image_token is None:
+        if self._tokenizer.convert_ids_to_tokens(checkpoint.image_token_id) is None:
             raise CheckpointError(f"{checkpoint.name}: image_token_id {checkpoint.image_token_id} is no token of it.")
         self.reserved: frozenset[str] = frozenset(
             token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special
@@ -141,7 +140,7 @@ def _tokenizer(checkpoint: Checkpoint) -> Any:
         return AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{checkpoint.name} has no tokenizer that loads ({str(error).strip().splitlines()[0]}). "
+            f"{checkpoint.name} has no tokenizer that loads ({first_line(error)}). "
             "Its folder needs tokenizer.json and tokenizer_config.json."
         ) from None
 
@@ -155,7 +154,10 @@ def _template(checkpoint: Checkpoint, tokenizer: Any) -> str:
         return path.read_text(encoding="utf-8")
     path = checkpoint.folder / "chat_template.json"
     if path.exists():
-        return str(json.loads(path.read_text(encoding="utf-8"))["chat_template"])
+        try:
+            return str(json.loads(path.read_text(encoding="utf-8"))["chat_template"])
+        except (ValueError, KeyError, TypeError):
+            raise CheckpointError(f"{checkpoint.name}: {path} holds no chat_template; fetch it again.") from None
     if isinstance(tokenizer.chat_template, str):
         return str(tokenizer.chat_template)
     raise CheckpointError(f"{checkpoint.name} has no chat template (chat_template.jinja); fetch the checkpoint again.")
