@@ -235,6 +235,11 @@ def test_a_missing_extra_says_what_to_install(photos: Path, tmp_path: Path) -> N
     assert "Traceback" not in done.stderr
 
 
+def test_the_version_is_told(carscribe: Run) -> None:
+    done = carscribe("--version")
+    assert (done.returncode, done.stdout.split()[0]) == (0, "carscribe")
+
+
 def test_recipes_lists_what_is_shipped(carscribe: Run) -> None:
     assert [row["id"] for row in json.loads(carscribe("recipes", "--json").stdout)] == ["brief", "designer", "detailed"]
     assert "body_type" in carscribe("recipes").stdout
