@@ -5,6 +5,7 @@ of OpenGVLab/InternVL3-*-hf, so that the whole way of a photo can be walked on a
 byte-level BPE trained here on the texts it is given, the special tokens in InternVL3's order behind the learned ones.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -55,8 +56,10 @@ PRE_TOKENS = (
 
 
 def demo_checkpoint(texts: Iterable[str]) -> Path:
-    """The folder of the stand-in checkpoint, made at first use in the user's cache."""
-    folder = cache_folder() / f"demo-model-{VERSION}"
+    """The folder of the stand-in checkpoint whose tokenizer knows `texts`, made at first use in the user's cache."""
+    texts = list(texts)
+    known = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:8]
+    folder = cache_folder() / f"demo-model-{VERSION}-{known}"
     if not (folder / "model.safetensors").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
