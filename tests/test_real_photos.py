@@ -22,9 +22,9 @@ pytestmark = [
 def test_every_real_photo_has_its_row_and_every_row_its_photo() -> None:
     plan = plan_run(CARS / "images", metadata=CARS / "cars.json")
     rows = json.loads((CARS / "cars.json").read_text(encoding="utf-8"))
-    assert plan.metadata_report is not None
-    assert plan.metadata_report.rows_matched == plan.metadata_report.rows_total == len(rows) == len(plan.files)
-    assert not plan.metadata_report.photos_without_row
+    assert plan.metadata_match is not None
+    assert plan.metadata_match.rows_matched == plan.metadata_match.rows_total == len(rows) == len(plan.files)
+    assert not plan.metadata_match.photos_without_row
     assert {(f.key, f.metadata.name, f.metadata.kind) for f in plan.files} == {
         (row["image"], row["name"], row["kind"]) for row in rows
     }

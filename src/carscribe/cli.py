@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from carscribe.records import PIXEL_LIMIT
+
 SOME_SET_ASIDE = 3
 
 app = typer.Typer(
@@ -81,7 +83,7 @@ def describe(
     exact_decode: Annotated[
         bool, typer.Option("--exact-decode", help="Decode JPEGs at full size instead of shrinking on load.")
     ] = False,
-    pixel_limit: Annotated[int, typer.Option(min=1, help="Set aside photos with more pixels than this.")] = 200_000_000,
+    pixel_limit: Annotated[int, typer.Option(min=1, help="Set aside photos with more pixels than this.")] = PIXEL_LIMIT,
     as_json: Annotated[
         bool, typer.Option("--json", help="JSON lines to standard output, nothing else there; no file unless -o.")
     ] = False,

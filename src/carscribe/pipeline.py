@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,14 +21,13 @@ from carscribe.engines import Engine
 from carscribe.engines.choosing import open_engine
 from carscribe.errors import InputError, OutputError, PhotoError, PhotosError
 from carscribe.photos.decode import read_photo
-from carscribe.photos.metadata import match_metadata
+from carscribe.photos.metadata import MetadataMatch, match_metadata
 from carscribe.photos.rows import read_rows
 from carscribe.photos.sources import find_photos, same_bytes
 from carscribe.recipes.loading import load_recipe, shipped_recipes
 from carscribe.recipes.rendering import render
-from carscribe.records import Metadata, PhotoFile, PhotoResult, Prompt, Recipe, TiledPhoto, Tiling
+from carscribe.records import PIXEL_LIMIT, Metadata, PhotoFile, PhotoResult, Prompt, Recipe, TiledPhoto, Tiling
 
-PIXEL_LIMIT = 200_000_000
 READ_AHEAD = 96
 """Photos read and cut before they are asked for."""
 
@@ -50,7 +49,7 @@ class RunPlan:
     """What is to be asked of what, known before a model is loaded.
 
     `leader` maps a photo's index to that of an earlier one with the same bytes and the same metadata: it is not asked
-    again. `metadata_report` is None when no metadata file was given.
+    again. `metadata_match` is None when no metadata file was given.
     """
 
     files: tuple[PhotoFile, ...]
@@ -59,19 +58,8 @@ class RunPlan:
     languages: tuple[str, ...]
     duplicates: tuple[tuple[str, ...], ...]
     leader: Mapping[int, int]
-    metadata_report: "MetadataReport | None"
+    metadata_match: MetadataMatch | None
     read: ReadSettings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetadataReport:
-    """How the metadata's rows met the photos."""
-
-    rows_total: int
-    rows_matched: int
-    photos_without_row: tuple[str, ...]
-    rows_without_photo: tuple[str, ...]
-    conflicts: tuple[str, ...]
 
 
 def describe(
@@ -131,7 +119,7 @@ def plan_run(
     loaded = _load_recipes(recipes, languages)
     sources = [Path(photos)] if isinstance(photos, str | Path) else [Path(source) for source in photos]
     found = find_photos(sources[0] if len(sources) == 1 else sources, keys=metadata_keys)
-    files, report = found.files, None
+    files, match = found.files, None
     if not any(file.path.exists() for file in files):
         raise PhotosError(
             f"None of the {len(files)} photos listed in {', '.join(map(str, sources))} is there; the first would be "
@@ -140,13 +128,6 @@ def plan_run(
     if metadata is not None:
         match = match_metadata(files, read_rows(Path(metadata), keys=metadata_keys))
         files = match.files
-        report = MetadataReport(
-            rows_total=match.rows_total,
-            rows_matched=match.rows_matched,
-            photos_without_row=match.photos_without_row,
-            rows_without_photo=match.rows_without_photo,
-            conflicts=match.conflicts,
-        )
     files = files[:limit]
     duplicates = same_bytes(files)
     return RunPlan(
@@ -156,7 +137,7 @@ def plan_run(
         languages=tuple(dict.fromkeys(languages)),
         duplicates=duplicates,
         leader=_leaders(files, duplicates),
-        metadata_report=report,
+        metadata_match=match,
         read=read,
     )
 
@@ -209,7 +190,8 @@ def write_report(path: Path, plan: RunPlan) -> None:
         "photos": len(plan.files),
         "ignored": dict(plan.ignored),
         "same_bytes": plan.duplicates,
-        "metadata": None if plan.metadata_report is None else asdict(plan.metadata_report),
+        "metadata": plan.metadata_match
+        and {f.name: getattr(plan.metadata_match, f.name) for f in fields(plan.metadata_match) if f.name != "files"},
     }
     try:
         path.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", "utf-8", "backslashreplace")

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+PIXEL_LIMIT = 200_000_000
+"""Photos with more pixels are set aside unless the user says otherwise."""
+
 Language = str
 """A language code as recipes write it: `en`, `ko`."""
 

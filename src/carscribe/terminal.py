@@ -4,7 +4,6 @@ Text that came from a crawl or a model is shown as plain text: no markup, no con
 """
 
 import time
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from carscribe.pipeline import MetadataReport, RunPlan
+from carscribe.photos.metadata import MetadataMatch
+from carscribe.pipeline import RunPlan
+from carscribe.plaintext import plain_line
 from carscribe.records import Answer, EngineCard, PhotoResult
 
 ROWS_SHOWN = 30
@@ -44,14 +45,14 @@ class Terminal:
     def say(self, text: str) -> None:
         """One line of news."""
         if not self._quiet:
-            self._err.print(Text(plain(text)), soft_wrap=True)
+            self._err.print(Text(plain_line(text)), soft_wrap=True)
 
     def show_plan(self, plan: RunPlan) -> None:
         """What was found, how metadata met it, what will be asked."""
         count = sum(len(recipe.questions) for recipe in plan.recipes) * len(plan.languages)
         self._row("Photos", f"{len(plan.files)} found{_ignored(plan.ignored)}")
-        if plan.metadata_report:
-            for line in _metadata_lines(plan.metadata_report):
+        if plan.metadata_match:
+            for line in _metadata_lines(plan.metadata_match):
                 self._row("Metadata", line)
         if plan.duplicates:
             self._row("Same bytes", _some([" = ".join(group) for group in plan.duplicates], "groups"))
@@ -64,7 +65,7 @@ class Terminal:
         if self._quiet:
             yield
             return
-        with self._err.status(Text(f"Loading {plain(model or 'a model')} …")):
+        with self._err.status(Text(f"Loading {plain_line(model or 'a model')} …")):
             yield
 
     def show_engine(self, card: EngineCard) -> None:
@@ -107,7 +108,7 @@ class Terminal:
     def show_results(self, plan: RunPlan, card: EngineCard, path: Path | None) -> None:
         """The table, what was set aside and why, and the sums."""
         for key, reason in self._reasons[:ROWS_SHOWN]:
-            self._err.print(Text(f"Set aside  {plain(key)}: {plain(reason)}"), soft_wrap=True)
+            self._err.print(Text(f"Set aside  {plain_line(key)}: {plain_line(reason)}"), soft_wrap=True)
         if len(self._reasons) > ROWS_SHOWN:
             self._err.print(
                 f"Set aside  … and {len(self._reasons) - ROWS_SHOWN} more, each with its reason in the output"
@@ -145,7 +146,7 @@ class Terminal:
 
     def _row(self, head: str, text: str) -> None:
         if not self._quiet:
-            self._err.print(Text.assemble((f"{head:<11}", "bold"), plain(text)), soft_wrap=True)
+            self._err.print(Text.assemble((f"{head:<11}", "bold"), plain_line(text)), soft_wrap=True)
 
     def _table(self, plan: RunPlan) -> Table:
         """Photo and name as wide as they need, then as many answers of the first language as fit.
@@ -155,7 +156,7 @@ class Terminal:
         questions = [(recipe, question) for recipe in plan.recipes for question in recipe.questions]
         columns = sorted(questions, key=lambda asked: (not asked[1].choices, asked[1].priority))
         ids = Counter(question.id for _, question in questions)
-        heads = {"photo": [plain(result.file.key) for result in self._shown]}
+        heads = {"photo": [plain_line(result.file.key) for result in self._shown]}
         if any(result.file.metadata.name for result in self._shown):
             heads["name (kind)"] = [_name(result) for result in self._shown]
         table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
@@ -174,33 +175,19 @@ class Terminal:
         return table
 
 
-def plain(text: str) -> str:
-    """Text without control and formatting characters, each run of white space one space.
-
-    >>> plain("red\\x1b[31m\\nline\\u202e")
-    'red [31m line'
-    """
-    kept = "".join(" " if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} else c for c in text if _visible(c))
-    return " ".join(kept.split())
-
-
-def _visible(character: str) -> bool:
-    return unicodedata.category(character) != "Cf"
-
-
 def _cell(answers: Sequence[Answer], asked: tuple[str, str, str]) -> str:
     """The answer to (recipe, question, language), a choice with its score."""
     answer = next((a for a in answers if (a.recipe_id, a.question_id, a.language) == asked), None)
     if answer is None:
         return ""
     if answer.scores:
-        return f"{plain(answer.text)} {max(answer.scores.values()):.2f}"
-    return plain(answer.text)
+        return f"{plain_line(answer.text)} {max(answer.scores.values()):.2f}"
+    return plain_line(answer.text)
 
 
 def _name(result: PhotoResult) -> str:
     metadata = result.file.metadata
-    return plain((metadata.name or "") + (f" ({metadata.kind})" if metadata.kind else ""))
+    return plain_line((metadata.name or "") + (f" ({metadata.kind})" if metadata.kind else ""))
 
 
 def _ignored(ignored: Mapping[str, int]) -> str:
@@ -210,7 +197,7 @@ def _ignored(ignored: Mapping[str, int]) -> str:
     return f"; {sum(ignored.values())} other files ignored ({named})"
 
 
-def _metadata_lines(report: MetadataReport) -> Iterator[str]:
+def _metadata_lines(report: MetadataMatch) -> Iterator[str]:
     yield f"{report.rows_matched} of {report.rows_total} rows matched a photo"
     if report.photos_without_row:
         yield f"photos without a row: {_some(report.photos_without_row, 'photos')}"

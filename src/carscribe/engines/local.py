@@ -138,7 +138,7 @@ class LocalEngine:
 
     @torch.inference_mode()
     def _load(self) -> PackedModel:
-        model = _load(self._checkpoint, str(self._device), self._dtype)
+        model = _load_model(self._checkpoint, str(self._device), self._dtype)
         return PackedModel(model, positions=self._positions)
 
     @torch.inference_mode()
@@ -308,7 +308,7 @@ def _end_ids(model: Any, end_of_turn_id: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys((end_of_turn_id, *said)))
 
 
-def _load(checkpoint: Checkpoint, device: str, dtype: str) -> Any:
+def _load_model(checkpoint: Checkpoint, device: str, dtype: str) -> Any:
     from safetensors import SafetensorError
     from transformers import InternVLForConditionalGeneration
     from transformers.utils import logging

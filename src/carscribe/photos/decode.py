@@ -25,7 +25,7 @@ from carscribe.errors import PhotoError
 from carscribe.photos.colour import to_srgb
 from carscribe.photos.signature import HEAD_BYTES, Format, describe_stranger, format_of
 from carscribe.photos.tiles import choose_grid, cut
-from carscribe.records import TiledPhoto, Tiling
+from carscribe.records import PIXEL_LIMIT, TiledPhoto, Tiling
 
 _ORIENTATION_TAG = 0x0112
 _SUBFILE_TYPE_TAG = 0x00FE
@@ -52,7 +52,7 @@ class _Decoded:
     height_px: int
 
 
-def read_photo(path: Path, tiling: Tiling, *, pixel_limit: int = 200_000_000, exact: bool = False) -> TiledPhoto:
+def read_photo(path: Path, tiling: Tiling, *, pixel_limit: int = PIXEL_LIMIT, exact: bool = False) -> TiledPhoto:
     """Read, decode, turn upright, convert to sRGB and cut one photo.
 
     A JPEG much larger than its canvas is decoded at a half, a quarter or an eighth (never below the canvas), which is

@@ -4,11 +4,11 @@ Metadata is crawled and not to be trusted: it is made one short line of plain te
 forms with the words around it, may be one of the checkpoint's special tokens.
 """
 
-import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 
 from carscribe.errors import RecipeError
+from carscribe.plaintext import plain_line
 from carscribe.recipes.placeholders import brace_problems, fill
 from carscribe.records import Language, Metadata, Prompt, Question, Recipe
 
@@ -17,7 +17,6 @@ MAX_VALUE_CHARACTERS = 200
 _MAX_RAW_CHARACTERS = 4 * MAX_VALUE_CHARACTERS
 # What stands for a name or kind that the metadata lacks. A language without an entry gets English.
 _NEUTRAL_WORDS: dict[Language, str] = {"en": "car", "ko": "자동차"}
-_WHITE_SPACE = re.compile(r"\s+")
 
 
 def render(
@@ -84,16 +83,7 @@ def plain_value(value: str, reserved: Sequence[str] = ()) -> str:
 
 
 def _one_line(text: str) -> str:
-    visible = "".join(" " if _is_control(character) else character for character in text if not _is_format(character))
-    return _WHITE_SPACE.sub(" ", unicodedata.normalize("NFC", visible)).strip()
-
-
-def _is_control(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Cs"}  # a lone surrogate has no UTF-8: tokenizers reject it
-
-
-def _is_format(character: str) -> bool:
-    return unicodedata.category(character) == "Cf"  # zero-width space, soft hyphen, byte-order mark, bidi controls
+    return unicodedata.normalize("NFC", plain_line(text))
 
 
 def _prompt_text(question: Question, language: Language, values: Mapping[str, str], marks: Sequence[str]) -> str:
