@@ -161,3 +161,64 @@ class PhotoResult:
     tiles: int | None = None
     answers: tuple[Answer, ...] = ()
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a person said of the answer to one question about one photo. A later verdict counts instead of an earlier.
+
+    `text` is what counts from then on: the answer as it was approved, or as it was edited; None when rejected.
+    `judged_at` is a time in UTC, ISO 8601.
+    """
+
+    decision: Literal["approved", "edited", "rejected"]
+    text: str | None
+    author: str | None = None
+    note: str | None = None
+    judged_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedAnswer:
+    """An answer as a workspace keeps it: the model's, and what a person made of it.
+
+    `text` is what counts: a person's word where there is one, else the model's. None when it was rejected. `answer` is
+    None when a person wrote a text before the model did. `priority` is the question's.
+    """
+
+    recipe_id: str
+    question_id: str
+    language: Language
+    priority: int
+    text: str | None
+    answer: Answer | None
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """Answers composed for one budget (a text encoder's limit).
+
+    `tokens` counts as the encoder does, its special tokens included; None where nothing counts. `dropped` holds the
+    whole phrases for which no room was left, the most important first; `repeated` those that were said already.
+    `fallbacks` names the questions whose answer was taken in another language, since the encoder hardly knows this one.
+    """
+
+    text: str
+    budget: str
+    tokens: int | None
+    dropped: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribedPhoto:
+    """A photo of a workspace with its answers, and the description composed of them: what an export writes."""
+
+    file: PhotoFile
+    sha256: str
+    width_px: int
+    height_px: int
+    answers: tuple[JudgedAnswer, ...]
+    description: Description
