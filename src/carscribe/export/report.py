@@ -1,0 +1,111 @@
+"""What an export says of itself when it is done. Knows nothing of files; the names are not made fit for a terminal."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+ImageMode = Literal["copy", "link", "none"]
+
+NAMES_KEPT = 1000
+"""So many photos are named for each thing that happened; all are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """How many photos something happened to, and the first `NAMES_KEPT` of them."""
+
+    count: int
+    first: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """What was written, and what was not.
+
+    `photos` counts those in the export. `bytes_written` are bytes newly taken on disk: an image that was linked, or was
+    there from an earlier export, takes none. Of the images `copied`, `link_refused` should have been links.
+
+    Left out: photos whose image file is `missing` (or cannot be read), whose bytes have `changed` since they were
+    described, whose caption is `empty` (jsonl has those too).
+
+    `renamed` holds "key -> path" where a name would have been unsafe, or another photo's. `cleaned` counts captions
+    that differ from their description, whose tokens then may be a few more or less. `unread` counts, by suffix, images
+    that the format's usual readers do not open. `removed` counts files of an earlier export that are gone.
+    """
+
+    format: str
+    folder: Path
+    images: ImageMode
+    photos: int
+    bytes_written: int
+    copied: int
+    linked: int
+    kept: int
+    link_refused: int
+    missing: Noted
+    changed: Noted
+    empty: Noted
+    renamed: Noted
+    cleaned: int
+    unread: Mapping[str, int]
+    removed: int
+
+
+class Names:
+    """Counts photos, and keeps the first names."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[str] = []
+
+    def add(self, name: str) -> None:
+        """One more."""
+        self.count += 1
+        if len(self._first) < NAMES_KEPT:
+            self._first.append(name)
+
+    def noted(self) -> Noted:
+        """What was counted."""
+        return Noted(count=self.count, first=tuple(self._first))
+
+
+@dataclass(slots=True)
+class Notes:
+    """What is noted while an export is written."""
+
+    photos: int = 0
+    copied: int = 0
+    linked: int = 0
+    kept: int = 0
+    link_refused: int = 0
+    cleaned: int = 0
+    missing: Names = field(default_factory=Names)
+    changed: Names = field(default_factory=Names)
+    empty: Names = field(default_factory=Names)
+    renamed: Names = field(default_factory=Names)
+    unread: Counter[str] = field(default_factory=Counter)
+
+    def report(
+        self, *, format_: str, folder: Path, images: ImageMode, bytes_written: int, removed: int
+    ) -> ExportReport:
+        """The report, at the end."""
+        return ExportReport(
+            format=format_,
+            folder=folder,
+            images=images,
+            photos=self.photos,
+            bytes_written=bytes_written,
+            copied=self.copied,
+            linked=self.linked,
+            kept=self.kept,
+            link_refused=self.link_refused,
+            missing=self.missing.noted(),
+            changed=self.changed.noted(),
+            empty=self.empty.noted(),
+            renamed=self.renamed.noted(),
+            cleaned=self.cleaned,
+            unread=dict(sorted(self.unread.items())),
+            removed=removed,
+        )

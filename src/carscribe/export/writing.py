@@ -1,0 +1,77 @@
+"""Writes one export: a photo at a time, in memory that does not grow but for the names given out."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from carscribe.errors import InputError, OutputError
+from carscribe.export.draft import open_draft
+from carscribe.export.formats import FORMATS, unread_suffix
+from carscribe.export.images import Images
+from carscribe.export.report import ExportReport, ImageMode, Notes
+from carscribe.plaintext import plain_line
+from carscribe.records import DescribedPhoto
+
+_NAMED = 3
+
+
+def write(
+    format_: str,
+    photos: Iterable[DescribedPhoto],
+    to: str | Path,
+    *,
+    images: ImageMode | None = None,
+    overwrite: bool = False,
+) -> ExportReport:
+    """Write photos and their captions into the folder `to`, all or nothing.
+
+    `images` says whether image files are copied, hard-linked or left where they are; None is the format's own default.
+    An image is read whole either way: one whose bytes are no longer those that were described is left out. With
+    `overwrite` an earlier export in `to` is replaced, and what it wrote and this one does not is removed.
+
+    Raises: InputError for what cannot be asked for, or when no photo is left; OutputError for what is wrong with `to`.
+    Whatever `photos` raises goes through, and leaves `to` as it was.
+    """
+    mode, to = _mode(format_, images), Path(to)
+    if to.suffix.lower() in {".csv", ".jsonl", ".json", ".txt"} and not to.exists():
+        raise OutputError(f"{to} looks like a file. An export is a folder: try --to {to.with_suffix('')}")
+    notes = Notes()
+    with open_draft(to, format_=format_, overwrite=overwrite) as draft:
+        chosen = FORMATS[format_]
+        writer = chosen.start(draft, Images(draft, mode, notes), notes)
+        for photo in photos:
+            if writer.add(photo):
+                notes.photos += 1
+                if (suffix := unread_suffix(chosen, photo.file.key)) is not None:
+                    notes.unread[suffix] += 1
+        if not notes.photos:
+            raise InputError(f"Nothing to export: {_why_nothing(notes)}")
+        removed = draft.publish()
+        return notes.report(format_=format_, folder=to, images=mode, bytes_written=draft.bytes_written, removed=removed)
+
+
+def _mode(format_: str, images: ImageMode | None) -> ImageMode:
+    """How images are taken. Raises: InputError for an unknown format, or a mode that is not for it."""
+    if format_ not in FORMATS:
+        raise InputError(f"No format {format_!r}. Formats: {', '.join(FORMATS)}.")
+    modes = FORMATS[format_].modes
+    mode = modes[0] if images is None else images
+    if mode not in modes:
+        raise InputError(
+            f"An export to {format_} takes images by {' or '.join(modes)}, not {mode!r}. Hard links (link) take no "
+            "space; captions without images: kohya, csv, jsonl."
+        )
+    return mode
+
+
+def _why_nothing(notes: Notes) -> str:
+    reasons = [
+        f"{names.count:,} {why} ({', '.join(map(plain_line, names.noted().first[:_NAMED]))}"
+        f"{' …' if names.count > _NAMED else ''}). {advice}"
+        for names, why, advice in (
+            (notes.missing, "image files are not there or cannot be read", "Mount or move them back."),
+            (notes.changed, "image files have changed since they were described", "Describe them again."),
+            (notes.empty, "photos have no caption", "Describe them first, or export without --approved-only."),
+        )
+        if names.count
+    ]
+    return " ".join(reasons) or "no photo was given. Describe some first: carscribe describe PHOTOS"
