@@ -79,7 +79,7 @@ def main() -> None:
         return said
 
     def packed() -> list[list[str]]:
-        limit = engine.batch_limit(options.tiles, asked[0].prompts)
+        limit = engine.plan_batch(options.tiles, asked[0].prompts).photos
         batches = [asked[i : i + limit] for i in range(0, len(asked), limit)]
         return [[answer.text for answer in row] for batch in batches for row in engine.answer(batch)]
 

@@ -1,5 +1,6 @@
 """Batches have one tile count, nobody waits too long, and running out of memory loses no photo."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,10 @@ from carscribe.errors import PhotoError
 from carscribe.records import PhotoFile, PhotoResult, Prompt, TiledPhoto
 
 PROMPT = Prompt(recipe_id="r", question_id="q", language="en", text="Wheels?", max_new_tokens=8)
+
+
+def settled(groups: Iterable[list[PhotoResult]]) -> list[PhotoResult]:
+    return [result for group in groups for result in group]
 
 
 def pending(index: int, tiles: int) -> Pending:
@@ -71,7 +76,7 @@ def test_a_photo_waits_from_when_it_came_not_from_when_others_like_it_left() -> 
 def test_every_photo_is_answered_however_little_memory_there_is(capacity: int, tiles: int) -> None:
     engine = FakeEngine(limit=16, capacity=capacity)
     ladder = Ladder(engine, fewer_tiles)
-    results = list(ladder.answer([pending(i, tiles) for i in range(16)]))
+    results = settled(ladder.answer([pending(i, tiles) for i in range(16)]))
     assert sorted(result.index for result in results) == list(range(16))
     assert all(result.answers and result.error is None for result in results)
     assert all(result.tiles is not None and result.tiles <= max(1, capacity) for result in results)
@@ -81,12 +86,12 @@ def test_every_photo_is_answered_however_little_memory_there_is(capacity: int, t
 def test_the_size_that_fits_is_remembered() -> None:
     engine = FakeEngine(limit=16, capacity=4 * 7)
     ladder = Ladder(engine, fewer_tiles)
-    list(ladder.answer([pending(i, 7) for i in range(16)]))
+    settled(ladder.answer([pending(i, 7) for i in range(16)]))
     assert engine.failed == [(16, 7), (8, 7)]
     assert ladder.size(pending(0, 7)) == 4
     assert ladder.size(pending(0, 13)) == 4
     assert ladder.size(pending(0, 1)) == 16
-    list(ladder.answer([pending(i, 7) for i in range(16)]))
+    settled(ladder.answer([pending(i, 7) for i in range(16)]))
     assert len(engine.failed) == 2
 
 
@@ -94,17 +99,17 @@ def test_the_grid_that_fits_is_remembered_for_photos_yet_to_be_read() -> None:
     engine = FakeEngine(limit=2, capacity=7)
     ladder = Ladder(engine, fewer_tiles)
     assert ladder.most_grid_tiles is None
-    list(ladder.answer([pending(0, 13)]))
+    settled(ladder.answer([pending(0, 13)]))
     assert ladder.most_grid_tiles is not None
     assert ladder.most_grid_tiles + 1 <= 7
     failed = len(engine.failed)
-    list(ladder.answer([pending(1, 13), pending(2, 13)]))
+    settled(ladder.answer([pending(1, 13), pending(2, 13)]))
     assert engine.failed[failed:] in ([], [(2, 7)])
 
 
 def test_a_photo_whose_last_tile_does_not_fit_is_set_aside_with_the_reason() -> None:
     ladder = Ladder(FakeEngine(limit=4, capacity=0), fewer_tiles)
-    results = list(ladder.answer([pending(i, 3) for i in range(3)]))
+    results = settled(ladder.answer([pending(i, 3) for i in range(3)]))
     assert sorted(result.index for result in results) == [0, 1, 2]
     assert all(result.error and "smaller model" in result.error for result in results)
 
@@ -118,13 +123,13 @@ def test_memory_that_was_short_for_a_moment_costs_no_tiles() -> None:
         tight()
 
     engine.release = freed_meanwhile  # type: ignore[method-assign]
-    (result,) = Ladder(engine, fewer_tiles, said.append).answer([pending(0, 13)])
+    (result,) = settled(Ladder(engine, fewer_tiles, said.append).answer([pending(0, 13)]))
     assert (result.tiles, said) == (13, [])
 
 
 def test_each_step_down_is_said() -> None:
     said: list[str] = []
-    list(Ladder(FakeEngine(limit=4, capacity=6), fewer_tiles, said.append).answer([pending(i, 7) for i in range(4)]))
+    settled(Ladder(FakeEngine(limit=4, capacity=6), fewer_tiles, said.append).answer([pending(i, 7) for i in range(4)]))
     assert said[:2] == [
         "Out of memory with 4 photos of 7 tiles; going on with 2 at once.",
         "Out of memory with 2 photos of 7 tiles; going on with 1 at once.",
@@ -136,7 +141,7 @@ def test_a_photo_that_vanished_before_it_was_cut_again_is_set_aside() -> None:
     def gone(photo: Pending, max_tiles: int) -> TiledPhoto:
         raise PhotoError("The file is gone.")
 
-    (result,) = Ladder(FakeEngine(limit=4, capacity=3), gone).answer([pending(0, 7)])
+    (result,) = settled(Ladder(FakeEngine(limit=4, capacity=3), gone).answer([pending(0, 7)]))
     assert result.error == "The file is gone."
 
 
@@ -148,5 +153,5 @@ def test_memory_errors_of_the_interpreter_count_too() -> None:
                 raise MemoryError
             return super().answer(requests)
 
-    results = list(Ladder(Full(limit=4), fewer_tiles).answer([pending(i, 1) for i in range(4)]))
+    results = settled(Ladder(Full(limit=4), fewer_tiles).answer([pending(i, 1) for i in range(4)]))
     assert [bool(result.answers) for result in results] == [True] * 4

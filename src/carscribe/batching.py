@@ -4,6 +4,7 @@ Pure policy over an `Engine`: no torch, no files. Photos come in the order they 
 answered, and none waits longer than the look-ahead.
 """
 
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,15 +31,15 @@ class Pending:
         """How many tiles it was cut into, thumbnail included."""
         return len(self.photo.tiles)
 
-    def answered(self, answers: tuple[Answer, ...]) -> PhotoResult:
-        """The result of a photo that was answered."""
-        return self._result(answers, None)
+    def answered(self, answers: tuple[Answer, ...], seconds: float | None = None) -> PhotoResult:
+        """The result of a photo that was answered, in its share `seconds` of the batch's time."""
+        return self._result(answers, None, seconds)
 
     def set_aside(self, reason: str) -> PhotoResult:
         """The result of a photo that was not."""
-        return self._result((), reason)
+        return self._result((), reason, None)
 
-    def _result(self, answers: tuple[Answer, ...], error: str | None) -> PhotoResult:
+    def _result(self, answers: tuple[Answer, ...], error: str | None, seconds: float | None) -> PhotoResult:
         return PhotoResult(
             index=self.index,
             file=self.file,
@@ -48,6 +49,7 @@ class Pending:
             tiles=self.tiles,
             answers=answers,
             error=error,
+            seconds=seconds,
         )
 
 
@@ -116,12 +118,12 @@ class Ladder:
         """How many photos like this one to put into a batch."""
         key = (pending.tiles, len(pending.prompts))
         if key not in self._expected:
-            self._expected[key] = self._engine.batch_limit(pending.tiles, pending.prompts)
+            self._expected[key] = self._engine.plan_batch(pending.tiles, pending.prompts).photos
         learned = [rows for tiles, rows in self._learned.items() if tiles <= pending.tiles]
         return max(1, min(self._expected[key], *learned) if learned else self._expected[key])
 
-    def answer(self, batch: Sequence[Pending]) -> Iterator[PhotoResult]:
-        """The result of every photo of the batch, answered or set aside."""
+    def answer(self, batch: Sequence[Pending]) -> Iterator[list[PhotoResult]]:
+        """The result of every photo of the batch, answered or set aside, as they come: at once, or in parts."""
         todo = deque([list(batch)])
         while todo:
             rows = todo.popleft()
@@ -130,13 +132,13 @@ class Ladder:
                 todo.extendleft(reversed([rows[i : i + limit] for i in range(0, len(rows), limit)]))
                 continue
             if self._too_many_tiles(rows[0]):
-                yield from self._with_fewer_tiles(rows, todo)
+                yield self._with_fewer_tiles(rows, todo)
                 continue
             outcome = self._try(rows)
             if isinstance(outcome, str) and len(rows) == 1:
                 outcome = self._try(rows)  # another process may have had the memory for a moment
             if isinstance(outcome, list):
-                yield from outcome
+                yield outcome
             elif len(rows) > 1:
                 self._learned[rows[0].tiles] = len(rows) // 2
                 self._say(f"Out of memory with {_size(rows)}; going on with {len(rows) // 2} at once.")
@@ -148,34 +150,39 @@ class Ladder:
                 )
                 todo.appendleft(rows)
             else:
-                yield rows[0].set_aside(f"{outcome} One tile alone does not fit: free memory, or pick a smaller model.")
+                reason = f"{outcome} One tile alone does not fit: free memory, or pick a smaller model."
+                yield [rows[0].set_aside(reason)]
 
     def _try(self, rows: list[Pending]) -> list[PhotoResult] | str:
         """The results, or why memory ran out."""
         requests = [Request(tiles=row.photo.tiles, prompts=row.prompts) for row in rows]
+        started = time.perf_counter()
         try:
             answers = self._engine.answer(requests)
         except (OutOfMemoryError, MemoryError) as error:
             reason = str(error) or "Out of memory."
         else:
-            return [row.answered(found) for row, found in zip(rows, answers, strict=True)]
+            share = (time.perf_counter() - started) / len(rows)
+            return [row.answered(found, share) for row, found in zip(rows, answers, strict=True)]
         self._engine.release()  # outside the handler, when nothing holds the failed batch's tensors any more
         return reason
 
     def _too_many_tiles(self, pending: Pending) -> bool:
         return self._most_tiles is not None and pending.tiles > self._most_tiles
 
-    def _with_fewer_tiles(self, rows: list[Pending], todo: deque[list[Pending]]) -> Iterator[PhotoResult]:
+    def _with_fewer_tiles(self, rows: list[Pending], todo: deque[list[Pending]]) -> list[PhotoResult]:
         """Cut each photo again into at most the tiles that fit, and put it back; set aside what cannot be read."""
         again: dict[int, list[Pending]] = {}
+        unreadable = []
         for row in rows:
             try:
                 photo = self._cut_again(row, self.most_grid_tiles or 1)
             except (PhotoError, MemoryError) as error:
-                yield row.set_aside(str(error) or "Out of memory while reading it again.")
+                unreadable.append(row.set_aside(str(error) or "Out of memory while reading it again."))
             else:
                 again.setdefault(len(photo.tiles), []).append(replace(row, photo=photo))
         todo.extendleft(again.values())
+        return unreadable
 
 
 def _size(rows: Sequence[Pending]) -> str:

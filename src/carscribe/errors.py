@@ -5,7 +5,10 @@
     │   ├── PhotosError       no such folder, file or list, or no photo in it
     │   ├── MetadataError     the metadata file cannot be read
     │   ├── RecipeError       a recipe does not load, or lacks a language
+    │   ├── VerdictsError     a file of verdicts cannot be used
     │   └── OutputError       the output file cannot be written, or holds something already
+    ├── WorkspaceError        the workspace cannot be opened, read or written
+    │   └── WorkspaceBusyError  another process writes to it
     ├── MissingExtraError     an optional dependency is not installed
     ├── CheckpointError       no such model, not an InternVL, hub or disk trouble
     ├── PhotoError            one photo cannot be read: it is set aside, the run goes on
@@ -40,6 +43,18 @@ class RecipeError(InputError):
 
 class OutputError(InputError):
     """The output file cannot be written, or holds something already."""
+
+
+class VerdictsError(InputError):
+    """A file of verdicts cannot be used; nothing of it was taken."""
+
+
+class WorkspaceError(CarscribeError):
+    """The workspace cannot be opened, read or written; what was kept before is kept."""
+
+
+class WorkspaceBusyError(WorkspaceError):
+    """Another process writes to the workspace."""
 
 
 class MissingExtraError(CarscribeError):

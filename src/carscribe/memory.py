@@ -58,6 +58,20 @@ class RowShape:
     new_tokens: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPlan:
+    """What a batch of `photos` with `tiles` each is expected to take, in bytes: the weights, and all that comes on top.
+
+    `free_bytes` is what was free, on top of the weights, when the plan was made.
+    """
+
+    photos: int
+    tiles: int
+    weight_bytes: int
+    batch_bytes: int
+    free_bytes: int
+
+
 def _family(hidden: int, layers: int, heads: int, kv_heads: int, mlp: int) -> ModelShape:
     return ModelShape(
         vision_hidden=1024,

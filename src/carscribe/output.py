@@ -29,6 +29,11 @@ class JsonLines:
         self._file: IO[str] | None = None
         self._lines = 0
 
+    @property
+    def wanted(self) -> bool:
+        """Whether a line goes anywhere."""
+        return self._echo or self._path is not None
+
     def __enter__(self) -> Self:
         """Make the file. Raises: OutputError when it is there already, or cannot be made."""
         if self._path is None:
@@ -89,7 +94,7 @@ def json_line(result: PhotoResult, card: EngineCard, recipes: Sequence[Recipe]) 
         "tiles": result.tiles,
         "model": card.model,
         "revision": card.revision,
-        "dtype": card.dtype,
+        "dtype": card.dtype or None,
         "recipes": {recipe.id: recipe.version for recipe in recipes},
         "answers": [_answer(answer) for answer in result.answers],
         "error": result.error,

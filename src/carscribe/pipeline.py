@@ -8,7 +8,7 @@ Each stage is its own package and knows none of the others; only this module kno
 
 import json
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -17,19 +17,24 @@ from pathlib import Path
 from typing import TypeVar
 
 from carscribe.batching import Ladder, Pending, group_by_tiles
+from carscribe.catalog.entries import PromptSet
 from carscribe.engines import Engine
-from carscribe.engines.choosing import open_engine
+from carscribe.engines.choosing import ModelChoice, choose_model
 from carscribe.errors import InputError, OutputError, PhotoError, PhotosError
-from carscribe.photos.decode import read_photo
+from carscribe.photos.decode import photo_size, read_photo
 from carscribe.photos.metadata import MetadataMatch, match_metadata
 from carscribe.photos.rows import read_rows
 from carscribe.photos.sources import find_photos, same_bytes
+from carscribe.photos.tiles import choose_grid
 from carscribe.recipes.loading import load_recipe, shipped_recipes
-from carscribe.recipes.rendering import render
+from carscribe.recipes.rendering import render, uses_metadata
 from carscribe.records import PIXEL_LIMIT, Metadata, PhotoFile, PhotoResult, Prompt, Recipe, TiledPhoto, Tiling
 
 READ_AHEAD = 96
 """Photos read and cut before they are asked for."""
+
+SAMPLE = 64
+"""Photos whose size is looked at for the plan."""
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -65,6 +70,7 @@ class RunPlan:
 def describe(
     photos: str | Path | Sequence[str | Path],
     *,
+    workspace: str | Path | None = None,
     metadata: str | Path | None = None,
     metadata_keys: Mapping[str, str] | None = None,
     model: str | None = None,
@@ -77,14 +83,17 @@ def describe(
     limit: int | None = None,
     exact_decode: bool = False,
     pixel_limit: int = PIXEL_LIMIT,
+    retry_failed: bool = False,
+    strict: bool = False,
     engine: Engine | None = None,
 ) -> Iterator[PhotoResult]:
     """Describe photographs of cars: one result a photo, in the order given, as they are ready.
 
-    The arguments are those of `carscribe describe`; `engine`, when given, is used instead of loading `model`.
+    The arguments are those of `carscribe describe`; `engine`, when given, is used instead of loading `model`. With a
+    `workspace`, what it holds already is not asked again, and everything new is in it before it is yielded.
 
-    Raises: InputError, CheckpointError, MissingExtraError before the first photo; EngineError later. A photo that
-        cannot be read raises nothing: its result has an `error`.
+    Raises: InputError, WorkspaceError, CheckpointError, MissingExtraError before the first photo; EngineError later. A
+        photo that cannot be read raises nothing: its result has an `error`.
     """
     plan = plan_run(
         photos,
@@ -94,10 +103,34 @@ def describe(
         languages=languages,
         limit=limit,
         read=ReadSettings(max_tiles=max_tiles, pixel_limit=pixel_limit, exact_decode=exact_decode),
+        compare_bytes=workspace is None,
     )
-    if engine is None:
-        engine = open_engine(model, demo_texts=demo_texts(), revision=revision, device=device, dtype=dtype)
-    return run(plan, engine)
+    choice = ModelRequest(model=model, revision=revision, device=device, dtype=dtype)
+    if workspace is None:
+        return run(plan, engine or choice.open())
+    from carscribe.keeping import describe_into
+
+    return describe_into(Path(workspace), plan, engine or choice, retry_failed=retry_failed, strict=strict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """Which model a user asked for, and how to run it; None where it is left to Carscribe."""
+
+    model: str | None = None
+    revision: str | None = None
+    device: str | None = None
+    dtype: str = "auto"
+
+    def choose(self, say: Callable[[str], None] = lambda _: None) -> ModelChoice:
+        """The model with its configuration, its weights neither fetched nor loaded. Raises: as `choose_model`."""
+        return choose_model(
+            self.model, demo_texts=demo_texts(), revision=self.revision, device=self.device, dtype=self.dtype, say=say
+        )
+
+    def open(self) -> Engine:
+        """The engine. Raises: as `choose_model`, and OutOfMemoryError when the weights do not fit."""
+        return self.choose().load()
 
 
 def plan_run(
@@ -109,8 +142,12 @@ def plan_run(
     languages: Sequence[str] = ("en",),
     limit: int | None = None,
     read: ReadSettings | None = None,
+    compare_bytes: bool = True,
 ) -> RunPlan:
-    """Find photos, attach metadata, load recipes. Raises: InputError with everything that stands in the way."""
+    """Find photos, attach metadata, load recipes. Without `compare_bytes` no photo is read to look for its twins.
+
+    Raises: InputError with everything that stands in the way.
+    """
     read = read or ReadSettings()
     if read.max_tiles is not None and read.max_tiles < 1:
         raise InputError(f"--max-tiles must be at least 1, not {read.max_tiles}.")
@@ -129,7 +166,7 @@ def plan_run(
         match = match_metadata(files, read_rows(Path(metadata), keys=metadata_keys))
         files = match.files
     files = files[:limit]
-    duplicates = same_bytes(files)
+    duplicates = same_bytes(files) if compare_bytes else ()
     return RunPlan(
         files=files,
         ignored=found.ignored,
@@ -142,46 +179,102 @@ def plan_run(
     )
 
 
-def run(plan: RunPlan, engine: Engine, say: Callable[[str], None] = lambda _: None) -> Iterator[PhotoResult]:
+def run(
+    plan: RunPlan,
+    engine: Engine,
+    say: Callable[[str], None] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[PhotoResult]:
     """Ask the engine everything in the plan; results in the plan's order, as they are ready.
 
-    `say` is told when memory runs out and what is done about it.
+    `say` is told when memory runs out and what is done about it. When `stopped` says so, the batch that is being
+    answered is the last one.
     """
-    for recipe in plan.recipes:  # what no metadata can mend is said before the first photo
-        render(recipe, Metadata(), plan.languages, reserved=engine.reserved)
+    prompter = Prompter(plan.recipes, plan.languages, engine.reserved)
+    to_ask = ((i, file, prompter.prompts(file.metadata)) for i, file in enumerate(plan.files) if i not in plan.leader)
+    settled = ask(to_ask, engine, plan.read, say=say, stopped=stopped)
+    return _in_order(plan, (result for results in settled for result in results))
 
-    def prompts(metadata: Metadata) -> tuple[Prompt, ...]:
-        return tuple(
-            prompt
-            for recipe in plan.recipes
-            for prompt in render(recipe, metadata, plan.languages, reserved=engine.reserved)
-        )
+
+class Prompter:
+    """Renders recipes for metadata. What has been rendered is given again: most photos of a run are asked the same."""
+
+    def __init__(self, recipes: Sequence[Recipe], languages: Sequence[str], reserved: frozenset[str]) -> None:
+        """`reserved` are the model's special tokens. Raises: RecipeError for what no metadata can mend."""
+        self._recipes, self._languages, self._reserved = tuple(recipes), tuple(languages), reserved
+        self._sets: dict[tuple[str | None, str | None], tuple[PromptSet, ...]] = {}
+        self._plain = not any(uses_metadata(question) for recipe in recipes for question in recipe.questions)
+        self.sets(Metadata())
+
+    def sets(self, metadata: Metadata) -> tuple[PromptSet, ...]:
+        """One set for each recipe and language; one and the same tuple for the same questions."""
+        names = (None, None) if self._plain else (metadata.name, metadata.kind)
+        if names not in self._sets:
+            self._sets[names] = tuple(
+                PromptSet(
+                    recipe=recipe,
+                    language=language,
+                    prompts=render(recipe, metadata, [language], reserved=self._reserved),
+                )
+                for recipe in self._recipes
+                for language in self._languages
+            )
+        return self._sets[names]
+
+    def prompts(self, metadata: Metadata) -> tuple[Prompt, ...]:
+        """All prompts, in the order of recipes, languages and questions."""
+        return tuple(prompt for each in self.sets(metadata) for prompt in each.prompts)
+
+
+def ask(
+    to_ask: Iterable[tuple[int, PhotoFile, tuple[Prompt, ...]]],
+    engine: Engine,
+    settings: ReadSettings,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+    admit: Callable[[Pending], Pending | PhotoResult] = lambda pending: pending,
+) -> Generator[list[PhotoResult], None, None]:
+    """Read photos ahead, batch them, answer them: results as they are settled, those of a batch together.
+
+    `admit` sees each photo once it is read: it may ask less of it, or settle it.
+    """
 
     def cut(file: PhotoFile, max_tiles: int | None) -> TiledPhoto:
-        tiling = _tiling(engine.tiling, max_tiles)
-        return read_photo(file.path, tiling, pixel_limit=plan.read.pixel_limit, exact=plan.read.exact_decode)
+        tiling = tiling_for(engine.tiling, max_tiles)
+        return read_photo(file.path, tiling, pixel_limit=settings.pixel_limit, exact=settings.exact_decode)
 
     ladder = Ladder(engine, lambda pending, max_tiles: cut(pending.file, max_tiles), say)
 
-    def read(numbered: tuple[int, PhotoFile]) -> Pending | PhotoResult:
-        index, file = numbered
-        limits = [limit for limit in (plan.read.max_tiles, ladder.most_grid_tiles) if limit is not None]
+    def read(item: tuple[int, PhotoFile, tuple[Prompt, ...]]) -> Pending | PhotoResult:
+        index, file, prompts = item
+        limits = [limit for limit in (settings.max_tiles, ladder.most_grid_tiles) if limit is not None]
         try:
-            photo = cut(file, min(limits, default=None))
-            return Pending(index=index, file=file, photo=photo, prompts=prompts(file.metadata))
+            return Pending(index=index, file=file, photo=cut(file, min(limits, default=None)), prompts=prompts)
         except (PhotoError, MemoryError) as error:
             return PhotoResult(index=index, file=file, error=str(error) or "Out of memory while reading it.")
 
-    def answered() -> Generator[PhotoResult, None, None]:
-        to_ask = ((i, file) for i, file in enumerate(plan.files) if i not in plan.leader)
-        with closing(_read_ahead(to_ask, read)) as stream:
-            for batch in group_by_tiles(stream, ladder.size):
-                if isinstance(batch, PhotoResult):
-                    yield batch
-                else:
-                    yield from ladder.answer(batch)
+    def admitted(stream: Iterable[Pending | PhotoResult]) -> Iterator[Pending | PhotoResult]:
+        for item in stream:
+            if stopped():
+                return
+            yield admit(item) if isinstance(item, Pending) else item
 
-    return _in_order(plan, answered())
+    with closing(_read_ahead(to_ask, read)) as stream:
+        for batch in group_by_tiles(admitted(stream), ladder.size):
+            if isinstance(batch, PhotoResult):
+                yield [batch]
+            elif stopped():
+                return
+            else:
+                yield from ladder.answer(batch)
+
+
+def sample_tiles(files: Sequence[PhotoFile], tiling: Tiling, settings: ReadSettings) -> dict[int, int]:
+    """How many of a sample of photos, spread evenly, will be cut into how many tiles; from their headers alone."""
+    step = max(1, len(files) // SAMPLE)
+    sizes = [size for file in files[::step][:SAMPLE] if (size := photo_size(file.path))]
+    return dict(Counter(choose_grid(*size, tiling_for(tiling, settings.max_tiles)).tiles for size in sizes))
 
 
 def write_report(path: Path, plan: RunPlan) -> None:
@@ -233,7 +326,8 @@ def _leaders(files: Sequence[PhotoFile], duplicates: Iterable[Sequence[str]]) ->
     return leader
 
 
-def _tiling(tiling: Tiling, max_tiles: int | None) -> Tiling:
+def tiling_for(tiling: Tiling, max_tiles: int | None) -> Tiling:
+    """A checkpoint's tiling with at most `max_tiles` in the grid; as it is for None."""
     if max_tiles is None:
         return tiling
     return replace(tiling, max_tiles=max_tiles, min_tiles=min(tiling.min_tiles, max_tiles))
@@ -256,7 +350,7 @@ def _read_ahead(items: Iterable[Item], read: Callable[[Item], Found]) -> Generat
 
 
 def _in_order(plan: RunPlan, answered: Generator[PhotoResult, None, None]) -> Iterator[PhotoResult]:
-    """Results in the plan's order, a follower's made from its leader's."""
+    """Results in the plan's order, a follower's made from its leader's. Ends early when `answered` does."""
     leaders = set(plan.leader.values())
     done: dict[int, PhotoResult] = {}
     kept: dict[int, PhotoResult] = {}
@@ -266,8 +360,9 @@ def _in_order(plan: RunPlan, answered: Generator[PhotoResult, None, None]) -> It
                 yield replace(kept[plan.leader[index]], index=index, file=file)
                 continue
             while index not in done:
-                result = next(stream)
-                done[result.index] = result
+                if (settled := next(stream, None)) is None:  # stopped
+                    return
+                done[settled.index] = settled
             result = done.pop(index)
             if index in leaders:
                 kept[index] = result

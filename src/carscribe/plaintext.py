@@ -9,6 +9,8 @@ def plain_line(text: str) -> str:
     >>> plain_line("red\\x1b[31m\\nline\\u202e")
     'red [31m line'
     """
+    if text.isprintable():  # most text is; that goes without looking at each character
+        return " ".join(text.split())
     categories = ((character, unicodedata.category(character)) for character in text)
     visible = (" " if kind in {"Cc", "Cs"} else character for character, kind in categories if kind != "Cf")
     return " ".join("".join(visible).split())

@@ -135,12 +135,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineCard:
-    """What answers, for people and for the record. `notes` say what was chosen for the user and why, a line each."""
+    """What answers, for people and for the record. `notes` say what was chosen for the user and why, a line each.
+
+    `weights` tells these weights from any others (a hub's commit, a hash of files), None when that was not looked up;
+    `hardware` is the name of the GPU or CPU; `versions` those of the software that counts.
+    """
 
     model: str
     revision: str | None
     device: str
     dtype: str
+    weights: str | None = None
+    hardware: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     words_mean_nothing: bool = False
 
@@ -150,7 +157,7 @@ class PhotoResult:
     """What became of one photo: its answers, or the reason why it was set aside. Never both, never neither.
 
     `index` is the photo's place in what the user gave. `tiles` is what was used, fewer than asked for when memory did
-    not allow more.
+    not allow more. `seconds` is the photo's share of the time its batch took.
     """
 
     index: int
@@ -161,6 +168,7 @@ class PhotoResult:
     tiles: int | None = None
     answers: tuple[Answer, ...] = ()
     error: str | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """A checkpoint is checked from its files before anything large is loaded, and each refusal says what to do."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from carscribe.engines.checkpoint import open_checkpoint
+from carscribe.engines import identity
+from carscribe.engines.checkpoint import fetch_weights, open_checkpoint, weights_identity
 from carscribe.engines.local import LocalEngine
 from carscribe.engines.prompting import PromptEncoder
 from carscribe.errors import CheckpointError
@@ -84,8 +86,128 @@ def test_a_rotary_embedding_that_is_no_table_is_refused(folder: Path) -> None:
 def test_pickled_weights_are_refused(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(b"anything")
-    with pytest.raises(CheckpointError, match=r"safetensors; only pytorch_model\.bin"):
+    with pytest.raises(CheckpointError, match=r"safetensors .*; it has pytorch_model\.bin"):
         open_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("index", "says"),
+    [
+        ({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}, r"lacks 1 of the 2 .*model-2"),
+        ({"weight_map": []}, "names no weights"),
+        ({}, "names no weights"),
+    ],
+)
+def test_an_index_without_its_weights_is_refused(folder: Path, index: dict[str, Any], says: str) -> None:
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match=says):
+        open_checkpoint(str(folder))
+
+
+def test_a_folder_has_its_weights_and_needs_no_hub(folder: Path) -> None:
+    checkpoint = open_checkpoint(str(folder))
+    assert checkpoint.has_weights
+    assert checkpoint.weight_bytes == (folder / "model.safetensors").stat().st_size
+    assert fetch_weights(checkpoint) is checkpoint
+
+
+TOKEN = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({}, {}),
+        (
+            {
+                "pad_token": {"__type": "AddedToken", "content": "<pad>", **TOKEN},
+                "unk_token": None,
+                "add_bos_token": True,
+            },
+            {},
+        ),
+        ({"added_tokens_decoder": {"9": {"content": "<img>", "special": False, **TOKEN}}}, {"sep_token": "<sep>"}),
+        ({"added_tokens_decoder": {"9": {"content": "<new>", "special": True, **TOKEN}}}, {}),
+        ({"extra_special_tokens": ["<more>", "<img>"]}, {}),
+        ({"extra_special_tokens": {"image_token": "<one>"}, "additional_special_tokens": ["<unheeded>"]}, {}),
+        ({"extra_special_tokens": None, "start_image_token": "<begin>"}, {"cls_token": "<cls>"}),
+        ({"extra_special_tokens": ["<a>"]}, {"extra_special_tokens": ["<b>"], "additional_special_tokens": ["<c>"]}),
+        ({}, {"additional_special_tokens": ["<x>"], "sep_token": {"content": "<sep>", **TOKEN}}),
+    ],
+)
+def test_reserved_tokens_read_from_the_files_are_those_of_the_loaded_tokenizer(
+    folder: Path, config: dict[str, Any], named: dict[str, Any]
+) -> None:
+    from transformers import AutoTokenizer
+
+    (folder / "special_tokens_map.json").write_text(json.dumps(named))
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    loaded = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    assert open_checkpoint(str(folder)).reserved == loaded
+
+
+def test_reserved_tokens_are_those_of_the_prompt_encoder(random_checkpoint: Make) -> None:
+    checkpoint = open_checkpoint(str(random_checkpoint()))
+    assert checkpoint.reserved == PromptEncoder(checkpoint).reserved
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CARSCRIBE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(identity, "SETTLED_S", -1)  # as if the files had been written long ago
+    return tmp_path / "cache"
+
+
+def test_the_identity_of_weights_follows_what_decides_an_answer_and_nothing_else(folder: Path, cache: Path) -> None:
+    def known() -> str:
+        return weights_identity(open_checkpoint(str(folder)))
+
+    first = known()
+    assert first.startswith("files:")
+    (folder / "README.md").write_text("hello")
+    (folder / "trainer_state.json").write_text("{}")
+    assert known() == first
+    moved = folder.rename(folder.with_name("moved"))
+    assert weights_identity(open_checkpoint(str(moved))) == first
+    moved.rename(folder)
+    seen = {first}
+    for name in ("config.json", "generation_config.json", "tokenizer.json", "chat_template.jinja"):
+        path = folder / name
+        path.write_text(path.read_text() + "\n")
+        seen.add(known())
+    weights = folder / "model.safetensors"
+    before = weights.stat()
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a tool that keeps times does
+    seen.add(known())
+    assert len(seen) == 6
+
+
+def test_large_files_are_read_once_and_that_is_said(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "LONG_BYTES", 1_000_000)
+    said: list[str] = []
+    checkpoint = open_checkpoint(str(folder))
+    first = weights_identity(checkpoint, said.append)
+    assert weights_identity(checkpoint, said.append) == first
+    assert len(said) == 1
+    assert "GB" in said[0]
+    for memory in cache.glob("*.json"):
+        memory.write_text("[broken")
+    assert weights_identity(checkpoint, said.append) == first
+    assert len(said) == 2
+
+
+def test_a_folder_of_the_hubs_own_cache_is_known_by_its_commit(folder: Path, tmp_path: Path) -> None:
+    commit = "0123456789" * 4
+    snapshot = tmp_path / "models--OpenGVLab--InternVL3-1B-hf" / "snapshots" / commit
+    snapshot.parent.mkdir(parents=True)
+    folder.rename(snapshot)
+    assert weights_identity(open_checkpoint(str(snapshot))) == f"hub:{commit}"
 
 
 @pytest.mark.parametrize("content", ["{", "[]"])
@@ -123,6 +245,24 @@ def test_configuration_that_is_not_what_it_should_be_is_refused(
 def test_a_revision_of_a_folder_is_refused(folder: Path) -> None:
     with pytest.raises(CheckpointError, match="--revision main is for models of a hub"):
         open_checkpoint(str(folder), revision="main")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("./nothing", "No folder ./nothing"),
+        ("a/b/c", "No folder a/b/c"),
+        ("C:\\models", "No folder"),
+        (__file__, "is a file"),
+        ("x" * 5000, "cannot be read"),
+        ("~no-such-user/x", "cannot be read|No folder"),
+        ("Open GVLab/x y", "neither a folder nor a hub id"),
+    ],
+)
+def test_what_is_neither_a_folder_nor_a_hub_id_is_refused(name: str, says: str) -> None:
+    with pytest.raises(CheckpointError, match=says) as caught:
+        open_checkpoint(name)
+    assert "\n" not in str(caught.value)
 
 
 def test_weights_of_other_sizes_than_the_config_says_are_refused(folder: Path) -> None:

@@ -160,8 +160,8 @@ def test_a_question_longer_than_the_context_is_refused_with_the_numbers(engine: 
 
 
 def test_batches_are_limited_by_memory_and_tiles(engine: LocalEngine) -> None:
-    assert engine.batch_limit(13, PROMPTS) <= engine.batch_limit(1, PROMPTS)
-    assert engine.batch_limit(13, PROMPTS) >= 1
+    assert engine.plan_batch(13, PROMPTS).photos <= engine.plan_batch(1, PROMPTS).photos
+    assert engine.plan_batch(13, PROMPTS).photos >= 1
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 
 from carscribe.errors import OutOfMemoryError
+from carscribe.memory import BatchPlan
 from carscribe.records import Answer, EngineCard, Prompt, Request, Tiling
 
 
@@ -17,17 +18,21 @@ class FakeEngine:
         """(photos, tiles each) of every batch that was tried."""
         self.failed: list[tuple[int, int]] = []
         self.released = 0
+        self.prompts = 0
+        """How many prompts were answered."""
         self._tiling = tiling or Tiling(tile_px=28)
 
-    card = EngineCard(model="fake", revision=None, device="cpu", dtype="float32")
+    card = EngineCard(model="fake", revision=None, device="cpu", dtype="float32", weights="fake")
     reserved = frozenset({"<|im_end|>"})
 
     @property
     def tiling(self) -> Tiling:
         return self._tiling
 
-    def batch_limit(self, tiles: int, prompts: Sequence[Prompt]) -> int:
-        return self.limit
+    peak_bytes = None
+
+    def plan_batch(self, tiles: int, prompts: Sequence[Prompt]) -> BatchPlan:
+        return BatchPlan(photos=self.limit, tiles=tiles, weight_bytes=0, batch_bytes=0, free_bytes=0)
 
     def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
         tiles = {len(request.tiles) for request in requests}
@@ -37,6 +42,7 @@ class FakeEngine:
         if size[0] * size[1] > self.capacity:
             self.failed.append(size)
             raise OutOfMemoryError(f"{size[0]} photos of {size[1]} tiles do not fit.")
+        self.prompts += sum(len(request.prompts) for request in requests)
         return [tuple(_answer(request, prompt) for prompt in request.prompts) for request in requests]
 
     def release(self) -> None:

@@ -7,6 +7,7 @@ answers: it knows nothing of files, metadata, recipes or where answers are kept.
 from collections.abc import Sequence
 from typing import Protocol
 
+from carscribe.memory import BatchPlan
 from carscribe.records import Answer, EngineCard, Prompt, Request, Tiling
 
 
@@ -28,8 +29,13 @@ class Engine(Protocol):
         """Texts that a prompt must not hold: the model's special tokens."""
         ...
 
-    def batch_limit(self, tiles: int, prompts: Sequence[Prompt]) -> int:
-        """How many photos of `tiles` tiles, asked `prompts` each, are expected to fit in one batch; at least 1."""
+    @property
+    def peak_bytes(self) -> int | None:
+        """The most memory taken so far, in bytes, on the device that answers; None where nobody counts."""
+        ...
+
+    def plan_batch(self, tiles: int, prompts: Sequence[Prompt]) -> BatchPlan:
+        """How many photos of `tiles` tiles, asked `prompts` each, are expected to fit in one batch (at least 1)."""
         ...
 
     def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:

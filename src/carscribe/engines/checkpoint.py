@@ -1,32 +1,36 @@
-"""A checkpoint folder: found, fetched, and checked to be an InternVL3 that transformers knows, before torch loads.
+"""A checkpoint: found, fetched in part or whole, and checked to be an InternVL3 that transformers knows.
 
-Everything that differs between siblings is read here from the checkpoint's own files. Nothing is executed from it and
-nothing but safetensors is loaded.
+Everything that differs between siblings is read here from the checkpoint's own small files, before its weights are
+fetched and without torch. Nothing is executed from it and nothing but safetensors is loaded.
 """
 
-import errno
 import json
-import shutil
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from carscribe.errors import CheckpointError, MissingExtraError
+from carscribe.engines.hub import CONFIGURATION, LAST, Hub, Progress, unseen
+from carscribe.engines.hub_failures import FAMILY_NAMES
+from carscribe.engines.identity import commit_of, files_identity
+from carscribe.engines.special_tokens import special_tokens
+from carscribe.errors import CheckpointError
 from carscribe.records import Tiling
-
-FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
-"""What is fetched from a hub: configuration, tokenizer, template, weights. No Python, no pickles."""
 
 STATIC_ROPE = frozenset({"default", "dynamic", "linear", "llama3", "yarn"})
 """Kinds of rotary embedding whose angles within the context length are a table; `dynamic` is plain there."""
 
+WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+"""Weights are one file, or the files that the index names. Source: transformers, which looks in this order."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A checked folder and what its files say.
+    """A checked folder and what its files say. The weights of a hub's model may not be there yet.
 
     `mean`, `std` (per channel) and `divisor` turn a byte into a pixel value: (byte / divisor - mean) / std.
-    `image_tokens` is how many tokens one tile becomes. `revision` is the hub's commit, None for a folder.
+    `image_tokens` is how many tokens one tile becomes. `revision` is the hub's commit, None for a folder. `reserved`
+    holds the special tokens: texts that a prompt must not hold.
     """
 
     name: str
@@ -40,110 +44,82 @@ class Checkpoint:
     image_tokens: int
     image_token_id: int
     context_tokens: int
+    reserved: frozenset[str]
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether all weights are in the folder."""
+        here = _files_in(self.folder)
+        names = _weight_names(self.name, here, self.folder)
+        return bool(names) and set(names) <= set(here)
 
     @property
     def weight_files(self) -> list[Path]:
-        """The safetensors files, sorted."""
+        """The safetensors files that are in the folder, sorted."""
         return sorted(self.folder.glob("*.safetensors"))
 
+    @property
+    def weight_bytes(self) -> int:
+        """Size of the weights that are in the folder."""
+        return sum(path.stat().st_size for path in self.weight_files)
 
-def open_checkpoint(name: str, *, revision: str | None = None) -> Checkpoint:
-    """The checkpoint called `name`: a folder, or a hub id that is fetched first.
 
-    Raises: CheckpointError when there is none, it cannot be fetched, or it is no InternVL3 that can be run.
+def open_checkpoint(name: str, revision: str | None = None, *, hub: Hub | None = None) -> Checkpoint:
+    """The checkpoint called `name`: a folder, or a hub id, of which only the small files are fetched here.
+
+    `hub` is the one that the environment describes when None. Imports neither torch nor transformers.
+
+    Raises: CheckpointError when there is none, it cannot be fetched, or it is no InternVL3 that can be run;
+        MissingExtraError for a hub id without huggingface_hub.
     """
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    if folder := _folder(name):
         if revision:
             raise CheckpointError(f"--revision {revision} is for models of a hub; {name} is a folder. Leave it out.")
-        return _read(name, folder, None)
-    if folder.exists():
-        raise CheckpointError(f"{name} is a file. --model takes a hub id or the folder of a checkpoint.")
-    if name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1:
-        raise CheckpointError(f"No folder {name}. --model takes a hub id (OpenGVLab/InternVL3-1B-hf) or a folder.")
-    snapshot, commit = _fetch(name, revision)
-    return _read(name, snapshot, commit)
+        checkpoint = _read(name, folder, None)
+        _check_weights(name, _files_in(folder), folder)
+        return checkpoint
+    hub = hub or Hub.of_environment()
+    repository = hub.resolve(name, revision)
+    small = repository.matching(CONFIGURATION)
+    hub.fetch(repository, [file for file in small if file != LAST])
+    hub.fetch(repository, [LAST])
+    checkpoint = _read(name, repository.folder, repository.commit)
+    if repository.files is not None:
+        _check_weights(name, [file.name for file in repository.files], repository.folder)
+    hub.remember(repository, revision)
+    return checkpoint
 
 
-def _fetch(name: str, revision: str | None) -> tuple[Path, str]:
-    """Download what is missing of a hub repository; (folder, commit)."""
+def fetch_weights(checkpoint: Checkpoint, progress: Progress = unseen, *, hub: Hub | None = None) -> Checkpoint:
+    """The checkpoint with its weights on this machine, fetched at its own commit where they are missing.
+
+    `progress` is told of it ten times a second. An interrupt leaves what has come; the next call goes on from there.
+
+    Raises: CheckpointError when there is too little room on the disk, or the hub, the network or the disk fails.
+    """
+    if checkpoint.revision is None or checkpoint.has_weights:
+        return checkpoint
+    hub = hub or Hub.of_environment()
+    repository = hub.ask(checkpoint.name, checkpoint.revision)
+    listed = [file.name for file in repository.files or ()]
+    hub.fetch(repository, _weight_names(checkpoint.name, listed, checkpoint.folder), progress)
+    return checkpoint
+
+
+def weights_identity(checkpoint: Checkpoint, say: Callable[[str], None] = lambda _: None) -> str:
+    """What tells these weights, and all else that decides an answer, from any others.
+
+    `hub:<commit>` for a hub's model, fetched or not, and for the folder in which the hub's cache keeps it;
+    `files:<sha256>` for any other folder. `say` is told when that takes long.
+
+    Raises: CheckpointError when a file cannot be read.
+    """
+    if commit := checkpoint.revision or commit_of(checkpoint.folder):
+        return f"hub:{commit}"
     try:
-        import httpx
-        import huggingface_hub as hub
-        from huggingface_hub import errors as hub_errors
-    except ImportError:
-        raise MissingExtraError("Running a model", extra="local") from None
-    try:
-        _check_disk(hub, name, revision)
-        folder = Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
-    except hub_errors.HFValidationError as error:
-        raise CheckpointError(f"{name!r} is neither a folder nor a hub id: {first_line(error)}") from None
-    except hub_errors.GatedRepoError:
-        raise CheckpointError(
-            f"{name} is gated. Accept its licence on its page, then set HF_TOKEN to a token that may read it."
-        ) from None
-    except hub_errors.RevisionNotFoundError:
-        raise CheckpointError(f"{name} has no revision {revision!r}. Leave out --revision for the newest.") from None
-    except hub_errors.RepositoryNotFoundError:
-        raise CheckpointError(
-            f"The hub has no model {name}, or it is private (then set HF_TOKEN). "
-            "The family is OpenGVLab/InternVL3-{1B,2B,8B,14B,38B,78B}-hf."
-        ) from None
-    except hub_errors.IncompleteSnapshotError:
-        raise CheckpointError(
-            f"The download of {name} is incomplete and the hub cannot be reached. Run the same command again with a "
-            "network (and HF_HUB_OFFLINE unset): it goes on where it stopped."
-        ) from None
-    except hub_errors.LocalEntryNotFoundError:
-        _no_hub(name)
-    except hub_errors.HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else None
-        advice = "Set HF_TOKEN to a token that may read it" if status in (401, 403) else "Try again, or set HF_ENDPOINT"
-        raise CheckpointError(f"The hub refused {name}: {first_line(error)}. {advice}.") from None
-    except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError, RuntimeError) as error:
-        _no_hub(name, error)  # a broken connection, a proxy that refuses or cannot be spoken to, a portal's page
+        return f"files:{files_identity(checkpoint.folder, checkpoint.weight_files, checkpoint.name, say)}"
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise CheckpointError(f"The disk is full while fetching {name}. Free some, or set HF_HOME.") from None
-        if error.filename is None:
-            _no_hub(name, error)
-        raise CheckpointError(
-            f"{name} cannot be kept at {error.filename}: {error.strerror}. Set HF_HOME to a folder that can be written."
-        ) from None
-    return folder, folder.name
-
-
-def _check_disk(hub: Any, name: str, revision: str | None) -> None:
-    """Refuse a download that cannot fit. Silent when the hub gives no answer: the cache may hold everything."""
-    import httpx
-    from huggingface_hub import constants
-
-    try:
-        found = hub.HfApi().model_info(name, revision=revision, files_metadata=True, timeout=10)
-    except (OSError, httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError, RuntimeError):
-        return  # whether it matters, and what to say then, is for the download to find out
-    wanted = [s for s in found.siblings or [] if any(Path(s.rfilename).match(pattern) for pattern in FILES)]
-    missing = [
-        s for s in wanted if not isinstance(hub.try_to_load_from_cache(name, s.rfilename, revision=found.sha), str)
-    ]
-    need_bytes = sum(s.size or 0 for s in missing)
-    cache = Path(constants.HF_HUB_CACHE)
-    while not cache.exists():
-        cache = cache.parent
-    free_bytes = shutil.disk_usage(cache).free
-    if need_bytes and need_bytes > free_bytes:
-        raise CheckpointError(
-            f"{name} needs {need_bytes / 2**30:.1f} GiB more on disk and {free_bytes / 2**30:.1f} GiB is free at "
-            f"{cache}. Free some, set HF_HOME to a larger disk, or pick a smaller model."
-        )
-
-
-def _no_hub(name: str, error: BaseException | None = None) -> NoReturn:
-    reason = f" ({first_line(error)})" if error and str(error) else ""
-    raise CheckpointError(
-        f"{name} is not on this machine and the hub cannot be reached{reason}. Check the network, HF_ENDPOINT and "
-        "HF_HUB_OFFLINE, give --model the folder of a downloaded checkpoint, or try --model demo."
-    )
+        raise CheckpointError(f"{checkpoint.name}: {error.filename} cannot be read: {error.strerror}.") from None
 
 
 def first_line(error: BaseException) -> str:
@@ -156,14 +132,14 @@ def _read(name: str, folder: Path, revision: str | None) -> Checkpoint:
         return _interpret(name, folder, revision)
     except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(
-            f"{name}: its config.json or preprocessor_config.json holds something unexpected "
+            f"{name}: its configuration or tokenizer files hold something unexpected "
             f"({type(error).__name__}: {first_line(error)}). Fetch it again, or pick another."
         ) from error
 
 
 def _interpret(name: str, folder: Path, revision: str | None) -> Checkpoint:
     config = _json(name, folder / "config.json", needed=True)
-    _check_kind(name, folder, config)
+    _check_kind(name, config)
     vision, text = config.get("vision_config") or {}, config.get("text_config") or {}
     images = _json(name, folder / "preprocessor_config.json")
     images = images or _json(name, folder / "processor_config.json").get("image_processor") or {}
@@ -195,10 +171,11 @@ def _interpret(name: str, folder: Path, revision: str | None) -> Checkpoint:
         image_tokens=image_tokens,
         image_token_id=int(config["image_token_id"]),
         context_tokens=int(text.get("max_position_embeddings", 32768)),
+        reserved=_reserved(name, folder),
     )
 
 
-def _check_kind(name: str, folder: Path, config: dict[str, Any]) -> None:
+def _check_kind(name: str, config: dict[str, Any]) -> None:
     kind = config.get("model_type")
     if kind == "internvl_chat":
         raise CheckpointError(
@@ -208,12 +185,64 @@ def _check_kind(name: str, folder: Path, config: dict[str, Any]) -> None:
     if kind != "internvl":
         raise CheckpointError(
             f"{name} is not an InternVL model: its config.json says model_type {kind!r}. "
-            "Carscribe runs OpenGVLab/InternVL3-{1B,2B,8B,14B,38B,78B}-hf and models of the same architecture."
+            f"Carscribe runs {FAMILY_NAMES} and models of the same architecture."
         )
-    if not any(folder.glob("*.safetensors")):
-        others = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth") for p in folder.glob(pattern))
-        found = f"only {', '.join(others[:3])}, which can run code when loaded" if others else "none"
-        raise CheckpointError(f"{name} needs its weights as *.safetensors; {found} in {folder}.")
+
+
+def _check_weights(name: str, files: Collection[str], folder: Path) -> None:
+    """Refuse a checkpoint among whose files the weights are not, or not all, or not as safetensors."""
+    names = _weight_names(name, files, folder)
+    if not names:
+        others = sorted(file for file in files if file.endswith((".bin", ".pt", ".pth")))
+        found = f"it has {', '.join(others[:3])}, which can run code when loaded" if others else "it has none"
+        raise CheckpointError(
+            f"{name} needs its weights as safetensors ({WEIGHTS}, or parts and their index); {found}."
+        )
+    if missing := [file for file in names if file not in files]:
+        raise CheckpointError(
+            f"{name} lacks {len(missing)} of the {len(names)} weight files that {WEIGHTS_INDEX} names ({missing[0]}). "
+            "Copy or fetch it again."
+        )
+
+
+def _weight_names(name: str, files: Collection[str], folder: Path) -> list[str]:
+    """Which files hold the weights, sorted; those that an index in `folder` names may be missing in `files`."""
+    if WEIGHTS in files:
+        return [WEIGHTS]
+    if WEIGHTS_INDEX not in files:
+        return []
+    parts = _json(name, folder / WEIGHTS_INDEX, needed=True).get("weight_map")
+    if not isinstance(parts, dict) or not parts:
+        raise CheckpointError(f"{name}: {folder / WEIGHTS_INDEX} names no weights. Fetch it again.")
+    return sorted(set(map(str, parts.values())))
+
+
+def _folder(name: str) -> Path | None:
+    """The folder called `name`; None when it looks like a hub id. Raises: CheckpointError when it is neither."""
+    try:
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            return folder
+        is_there = folder.exists()
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"{name[:200]} cannot be read: {first_line(error)}.") from None
+    if is_there:
+        raise CheckpointError(f"{name} is a file. --model takes a hub id or the folder of a checkpoint.")
+    if name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1:
+        raise CheckpointError(f"No folder {name}. --model takes a hub id (OpenGVLab/InternVL3-1B-hf) or a folder.")
+    return None
+
+
+def _files_in(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir() if path.is_file()]
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be read: {error.strerror}.") from None
+
+
+def _reserved(name: str, folder: Path) -> frozenset[str]:
+    files = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+    return special_tokens(*(_json(name, folder / file) for file in files))
 
 
 def _json(name: str, path: Path, *, needed: bool = False) -> dict[str, Any]:
@@ -224,7 +253,9 @@ def _json(name: str, path: Path, *, needed: bool = False) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{name}: {path} cannot be read: {first_line(error)}. Fetch it again.") from None
+        raise CheckpointError(
+            f"{name}: {path} cannot be read: {first_line(error)}. Delete it, then fetch it again."
+        ) from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{name}: {path} should hold an object, not a {type(content).__name__}.")
     return content

@@ -1,9 +1,17 @@
-"""From what the user asked for, or did not, to a loaded engine: model, device, dtype, each choice with its reason."""
+"""From what the user asked for, or did not, to a loaded engine: model, device, dtype, each choice with its reason.
 
+A model is chosen before it is fetched or loaded, and without torch when the user named it.
+"""
+
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carscribe.engines.checkpoint import Checkpoint, fetch_weights, first_line, open_checkpoint, weights_identity
+from carscribe.engines.hub import Hub, Progress, unseen
 from carscribe.errors import CheckpointError, InputError, MissingExtraError
 from carscribe.memory import FAMILY, GIB, RowShape, largest_that_fits
 
@@ -13,9 +21,115 @@ if TYPE_CHECKING:
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 DEMO = "demo"
 SMALLEST = "OpenGVLab/InternVL3-1B-hf"
+NEEDED = ("torch", "transformers", "accelerate")
 
 TYPICAL_ROW = RowShape(tiles=13, branch_tokens=512, columns=8, new_tokens=40)
 """One photo of the most tiles, asked the default recipe: what a model must hold besides its weights to be picked."""
+
+Say = Callable[[str], None]
+
+
+def _unheard(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """A model that will answer, known before its weights are loaded, or even here.
+
+    `device` and `dtype` are as asked for, or as they were resolved when the model had to be picked by them. `notes`
+    say what was chosen and why. `hub` is where the weights are fetched from, None for the environment's.
+    """
+
+    checkpoint: Checkpoint
+    device: str | None
+    dtype: str
+    notes: tuple[str, ...] = ()
+    hub: Hub | None = None
+
+    @property
+    def name(self) -> str:
+        """The model as the user named it."""
+        return self.checkpoint.name
+
+    @property
+    def words_mean_nothing(self) -> bool:
+        """Whether this is the demo model."""
+        return self.name == DEMO
+
+    def load(self, *, say: Say = _unheard, progress: Progress = unseen) -> "LocalEngine":
+        """Fetch what is missing of the weights and load them. `say` is told each choice, `progress` of the download.
+
+        Raises: InputError for a device that is not there; CheckpointError; OutOfMemoryError.
+        """
+        notes = list(self.notes)
+
+        def note(text: str) -> None:
+            notes.append(text)
+            say(text)
+
+        where = _device(self.device)
+        kind = _dtype(self.dtype, where, note)
+        checkpoint = fetch_weights(self.checkpoint, progress, hub=self.hub)
+        import torch
+
+        from carscribe.engines.local import LocalEngine
+
+        return LocalEngine(
+            checkpoint,
+            device=str(torch.device(where)),
+            dtype=kind,
+            notes=tuple(notes),
+            words_mean_nothing=self.words_mean_nothing,
+            weights=weights_identity(checkpoint) if checkpoint.revision else None,  # of a folder it may take long
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulled:
+    """A checkpoint whose weights are on this machine; `was_here` when none of them had to be fetched for that."""
+
+    checkpoint: Checkpoint
+    was_here: bool
+
+
+def choose_model(
+    model: str | None = None,
+    *,
+    demo_texts: Iterable[str] = (),
+    revision: str | None = None,
+    device: str | None = None,
+    dtype: str = "auto",
+    say: Say = _unheard,
+    hub: Hub | None = None,
+) -> ModelChoice:
+    """What will answer: the model asked for, or the largest that fits. Only its small files are fetched.
+
+    `demo_texts` train the stand-in's tokenizer; `say` is told each choice as it is made. torch is imported only when
+    there is a model to pick, or the demo model to be made.
+
+    Raises: MissingExtraError without torch or transformers; InputError for what no device or dtype is called;
+        CheckpointError.
+    """
+    if not all(map(find_spec, NEEDED)):
+        raise MissingExtraError("Running a model", extra="local")
+    if dtype not in DTYPES:
+        raise InputError(f"No dtype {dtype!r}. Give one of: {', '.join(DTYPES)}.")
+    if device is not None and not re.fullmatch(r"[a-z]+(:\d+)?", device):
+        raise _no_device(device, "no name of a device")
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        notes.append(text)
+        say(text)
+
+    if model is None:
+        device = _device(device)
+        dtype = _dtype(dtype, device, note)
+        model = _model(device, dtype, note)
+    named_demo = model == DEMO  # a folder of that name is ./demo
+    checkpoint = _demo(demo_texts, revision, note) if named_demo else open_checkpoint(model, revision, hub=hub)
+    return ModelChoice(checkpoint=checkpoint, device=device, dtype=dtype, notes=tuple(notes), hub=hub)
 
 
 def open_engine(
@@ -25,51 +139,42 @@ def open_engine(
     revision: str | None = None,
     device: str | None = None,
     dtype: str = "auto",
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = _unheard,
 ) -> "LocalEngine":
-    """Load what answers. `demo_texts` train the stand-in's tokenizer; `say` is told each choice as it is made.
+    """`choose_model` and load it at once.
 
     Raises: MissingExtraError without torch; InputError for an unknown device or dtype; CheckpointError;
         OutOfMemoryError when the weights do not fit.
     """
-    try:
-        import torch
-        import transformers  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("Running a model", extra="local") from None
-    notes: list[str] = []
+    choice = choose_model(model, demo_texts=demo_texts, revision=revision, device=device, dtype=dtype, say=say)
+    return choice.load(say=say)
 
-    def note(text: str) -> None:
-        notes.append(text)
-        say(text)
 
-    where = _device(device)
-    if dtype not in DTYPES:
-        raise InputError(f"No dtype {dtype!r}. Give one of: {', '.join(DTYPES)}.")
-    kind = _dtype(dtype, where, note)
-    if model is None:
-        model = _model(where, kind, note)
-    from carscribe.engines.checkpoint import open_checkpoint
-    from carscribe.engines.local import LocalEngine
+def pull(model: str, revision: str | None = None, progress: Progress = unseen, *, hub: Hub | None = None) -> Pulled:
+    """Fetch a hub's model whole: the small files, then, when it is one that can be run, its weights.
 
-    if model == DEMO:  # a folder of that name is ./demo
-        if revision:
-            raise InputError("--revision is for models of a hub; the demo model has none. Leave it out.")
-        from carscribe.engines.demo_model import demo_checkpoint
+    Raises: InputError for what need not be fetched; CheckpointError; MissingExtraError.
+    """
+    if model == DEMO:
+        raise InputError("The demo model is made on this machine at first use: there is nothing to fetch.")
+    if Path(model).expanduser().is_dir():
+        raise InputError(f"{model} is a folder: there is nothing to fetch. Use it with --model {model}.")
+    checkpoint = open_checkpoint(model, revision, hub=hub)
+    was_here = checkpoint.has_weights
+    return Pulled(checkpoint=fetch_weights(checkpoint, progress, hub=hub), was_here=was_here)
 
-        note("The demo model is a small InternVL3 with random weights: its words mean nothing.")
-        checkpoint = replace(open_checkpoint(str(demo_checkpoint(demo_texts))), name=DEMO)
-    else:
-        checkpoint = open_checkpoint(model, revision=revision)
-    return LocalEngine(
-        checkpoint, device=str(torch.device(where)), dtype=kind, notes=tuple(notes), words_mean_nothing=model == DEMO
-    )
+
+def _demo(texts: Iterable[str], revision: str | None, note: Say) -> Checkpoint:
+    if revision:
+        raise InputError("--revision is for models of a hub; the demo model has none. Leave it out.")
+    from carscribe.engines.demo_model import demo_checkpoint
+
+    note("The demo model is a small InternVL3 with random weights: its words mean nothing.")
+    return replace(open_checkpoint(str(demo_checkpoint(texts))), name=DEMO)
 
 
 def _device(asked: str | None) -> str:
     import torch
-
-    from carscribe.engines.checkpoint import first_line
 
     if asked is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -77,13 +182,15 @@ def _device(asked: str | None) -> str:
         device = torch.device(asked)
         torch.zeros(1, device=device).item()  # the device named "meta" holds no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(
-            f"No device {asked!r} here ({first_line(error)}). Give cpu, cuda or cuda:N, or leave --device out."
-        ) from None
+        raise _no_device(asked, first_line(error)) from None
     return asked
 
 
-def _dtype(asked: str, device: str, note: Callable[[str], None]) -> str:
+def _no_device(asked: str, reason: str) -> InputError:
+    return InputError(f"No device {asked!r} here ({reason}). Give cpu, cuda or cuda:N, or leave --device out.")
+
+
+def _dtype(asked: str, device: str, note: Say) -> str:
     import torch
 
     if asked != "auto":
@@ -99,11 +206,11 @@ def _dtype(asked: str, device: str, note: Callable[[str], None]) -> str:
     return "float16"
 
 
-def _model(device: str, dtype: str, note: Callable[[str], None]) -> str:
+def _model(device: str, dtype: str, note: Say) -> str:
     """The largest of the family up to 8B that the device holds; on a CPU the smallest, for its speed."""
     import torch
 
-    from carscribe.engines.local import free_bytes
+    from carscribe.engines.device import free_bytes
 
     free = free_bytes(torch.device(device))
     fitting = largest_that_fits(free, dtype, TYPICAL_ROW)

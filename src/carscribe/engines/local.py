@@ -9,6 +9,7 @@ import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +18,8 @@ import torch
 from carscribe import memory
 from carscribe.engines.checkpoint import Checkpoint, first_line
 from carscribe.engines.decoding import answer_slots, decode, not_finite
+from carscribe.engines.device import free_bytes as free_bytes
+from carscribe.engines.device import hardware_name, peak_host_bytes
 from carscribe.engines.packed import ATTENTION, PackedCache, PackedModel, register_attention
 from carscribe.engines.prompting import PromptEncoder
 from carscribe.errors import CheckpointError, EngineError, NumericsError, OutOfMemoryError
@@ -61,6 +64,7 @@ class LocalEngine:
         dtype: str,
         notes: tuple[str, ...] = (),
         words_mean_nothing: bool = False,
+        weights: str | None = None,
     ) -> None:
         """Load the weights onto `device` ("cpu", "cuda", "cuda:1", …) as `dtype` ("float32", "bfloat16", "float16").
 
@@ -81,6 +85,9 @@ class LocalEngine:
             revision=checkpoint.revision,
             device=str(self._device),
             dtype=dtype,
+            weights=weights,
+            hardware=hardware_name(self._device),
+            versions={name: version(name) for name in ("carscribe", "torch", "transformers", "pillow")},
             notes=notes,
             words_mean_nothing=words_mean_nothing,
         )
@@ -100,16 +107,30 @@ class LocalEngine:
         """The checkpoint's special tokens."""
         return self._prompts.reserved
 
-    def batch_limit(self, tiles: int, prompts: Sequence[Prompt]) -> int:
+    @property
+    def peak_bytes(self) -> int | None:
+        """The most memory this process took of the device so far."""
+        if self._device.type == "cuda":
+            return int(torch.cuda.max_memory_reserved(self._device))
+        return peak_host_bytes()
+
+    def plan_batch(self, tiles: int, prompts: Sequence[Prompt]) -> memory.BatchPlan:
         """How many photos are expected to fit, by the arithmetic of `carscribe.memory`; at least 1."""
         row = self._row_shape(tiles, prompts)
         shape = memory.shape_of(self._packed.model.config.to_dict())  # config.json may leave out what is default
-        fit = memory.rows_that_fit(
-            shape, row, self._dtype, free_bytes(self._device), vision_tiles=min(self._vision_tiles, 8 * tiles)
-        )
+        free, vision_tiles = free_bytes(self._device), min(self._vision_tiles, 8 * tiles)
+        fit = memory.rows_that_fit(shape, row, self._dtype, free, vision_tiles=vision_tiles)
         on_cpu = self._device.type == "cpu"
         most_rows, most_tiles = (MOST_ROWS_CPU, MOST_TILES_CPU) if on_cpu else (MOST_ROWS, MOST_TILES)
-        return max(1, min(fit, most_rows, most_tiles // tiles))
+        photos = max(1, min(fit, most_rows, most_tiles // tiles))
+        batch_bytes = photos * memory.row_bytes(shape, row, self._dtype)
+        return memory.BatchPlan(
+            photos=photos,
+            tiles=tiles,
+            weight_bytes=memory.weight_bytes(shape, self._dtype),
+            batch_bytes=batch_bytes + memory.vision_bytes(shape, vision_tiles, self._dtype),
+            free_bytes=free,
+        )
 
     def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
         """Answer requests of equal tile count together.
@@ -263,16 +284,6 @@ class LocalEngine:
             columns=layout.open_branch.shape[1],
             new_tokens=max(caps, default=0),
         )
-
-
-def free_bytes(device: torch.device) -> int:
-    """Bytes that this process may still take on `device`, what its allocator holds unused included."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
-    import psutil
-
-    return int(psutil.virtual_memory().available)
 
 
 def _choice(prompt: Prompt, scores: np.ndarray, tokens: np.ndarray) -> Answer:

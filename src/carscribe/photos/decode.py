@@ -10,7 +10,7 @@ import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
+from typing import IO, assert_never
 
 from PIL import Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
@@ -73,6 +73,26 @@ def read_photo(path: Path, tiling: Tiling, *, pixel_limit: int = PIXEL_LIMIT, ex
         ) from error
     digest = hashlib.sha256(content).hexdigest()
     return TiledPhoto(sha256=digest, width_px=decoded.width_px, height_px=decoded.height_px, tiles=tiles)
+
+
+def photo_size(path: Path) -> tuple[int, int] | None:
+    """Width and height in pixels after rotation, from the file's header alone; None where that tells nothing."""
+    _prepare_pillow(PIXEL_LIMIT)
+    try:
+        with path.open("rb") as file:
+            format_ = format_of(file.read(HEAD_BYTES))
+            file.seek(0)
+            if format_ is None:
+                return None
+            if format_ == "HEIC":
+                import pi_heif
+
+                size: tuple[int, int] = pi_heif.open_heif(file).size
+                return size
+            image = _open(file, format_)
+            return image.size[::-1] if _orientation(image) in _SIDES_SWAPPED else image.size
+    except Exception:  # noqa: BLE001 - as in _decode; what is wrong with the file is told when it is read
+        return None
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -159,7 +179,7 @@ def _decode_with_pillow(content: bytes, format_: Format, tiling: Tiling, *, pixe
     return _Decoded(image=upright, width_px=width_px, height_px=height_px)
 
 
-def _open(stream: io.BytesIO, format_: Format) -> ImageFile.ImageFile:
+def _open(stream: IO[bytes], format_: Format) -> ImageFile.ImageFile:
     """Read the header. The classes are called directly: `Image.open` would guess, and try formats not asked for."""
     match format_:
         case "JPEG":

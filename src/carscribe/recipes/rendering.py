@@ -66,6 +66,12 @@ def check_languages(recipe: Recipe, languages: Sequence[Language]) -> None:
         )
 
 
+def uses_metadata(question: Question) -> bool:
+    """Whether a question reads differently for another name or kind, in any language."""
+    one, other = (dict.fromkeys(("name", "kind"), value) for value in "12")
+    return any(fill(text, one) != fill(text, other) for text in question.text.values())
+
+
 def plain_value(value: str, reserved: Sequence[str] = ()) -> str:
     """Make crawled text one line, NFC, of at most 200 characters, and free of `reserved`, which is case-sensitive.
 

@@ -1,0 +1,79 @@
+"""What goes into the catalogue and comes out of it, besides the records that all stages share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from carscribe.records import Language, PhotoFile, Prompt, Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """The part of an answer's identity that is neither photo nor prompt. `model` is its name, for people.
+
+    `weights` is a hub commit or a hash of files, `adapter` a hash or "", `max_tiles` the largest grid asked for.
+    """
+
+    weights: str
+    model: str
+    max_tiles: int
+    adapter: str = ""
+    decoding: str = "greedy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """How answers came about: kept and shown, no reason to ask again unless a user is strict."""
+
+    dtype: str
+    device: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PromptSet:
+    """A recipe rendered in one language for some metadata. Photos with equal prompts share one set, and one object."""
+
+    recipe: Recipe
+    language: Language
+    prompts: tuple[Prompt, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A file and all that is to be known of it."""
+
+    file: PhotoFile
+    sets: tuple[PromptSet, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ask:
+    """What is still to be asked of a file. `index` is its place in what the user gave."""
+
+    index: int
+    file: PhotoFile
+    file_id: int
+    prompts: tuple[Prompt, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Work:
+    """What a run has to do. `failed` maps keys of photos that failed before, and are not tried again, to the reason.
+
+    `changes` is what is asked of files from this run on, to be noted once there is an engine to ask.
+    `file_ids` has one id for each file that was given, in their order. `kept` counts photos whose every answer is
+    there, `moved` those found at another path than before.
+    """
+
+    run_id: int
+    condition_id: int
+    file_ids: tuple[int, ...]
+    asks: tuple[Ask, ...]
+    kept: int
+    moved: int
+    failed: Mapping[str, str]
+    changes: tuple["AskChange", ...] = ()
+
+
+AskChange = tuple[int, str, Language, int, int, int]
+"""(file, recipe, language, prompt set, condition, run): a row of the catalogue's table of asks."""

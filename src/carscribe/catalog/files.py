@@ -1,0 +1,110 @@
+"""Files as the catalogue knows them: where they lie, how large, since when; and the text SQLite can take."""
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from carscribe.catalog.text import compact_json, writable
+from carscribe.catalog.workspace import Workspace
+from carscribe.records import PhotoFile
+
+STAT_THREADS = 16
+"""Files looked up at once on a network mount, where each look takes a millisecond."""
+
+Size = tuple[int | None, int | None]
+"""(bytes, time of change in ns) of a file; (None, None) when it is not there."""
+
+
+@dataclass(slots=True)
+class FileRow:
+    """A file as the catalogue has it, and as it is now."""
+
+    id: int
+    photo_id: int | None
+    size: Size
+
+
+def note_files(workspace: Workspace, files: Sequence[PhotoFile]) -> tuple[list[FileRow], int]:
+    """The row of each file, new or brought up to date, and how many were found at another path than before."""
+    connection = workspace.connection
+    known = {
+        row[1]: row
+        for row in connection.execute(
+            "SELECT id, path, key, size_bytes, mtime_ns, photo_id, name, kind, extra FROM files"
+        )
+    }
+    absolute = _Absolute()
+    paths = [absolute(file.path) for file in files]
+    here = set(paths)
+    new = not here <= known.keys()
+    gone = {row[2]: row for path, row in known.items() if new and path not in here}
+    rows: list[FileRow] = []
+    added: list[tuple[Any, ...]] = []
+    next_id = 1 + (connection.execute("SELECT max(id) FROM files").fetchone()[0] or 0)
+    moved = 0
+    for file, path, size in zip(files, paths, _sizes(paths, workspace.mount.network), strict=True):
+        row = known.get(path)
+        if row is None and (before := gone.get(file.key)) and before[3] == size[0] and not os.path.lexists(before[1]):
+            row, moved = gone.pop(file.key), moved + 1
+        if row is None:
+            row_id = next_id + len(added)
+            added.append((row_id, path, file.key, *size, *_metadata(file)))
+            rows.append(FileRow(row_id, None, size))
+            continue
+        photo_id = row[5] if row[3:5] == size else None
+        if (row[1], *row[2:5], *row[6:]) != (path, file.key, *size, *_metadata(file)):
+            connection.execute(
+                "UPDATE files SET path = ?, key = ?, size_bytes = ?, mtime_ns = ?, photo_id = ?, name = ?, kind = ?,"
+                " extra = ? WHERE id = ?",
+                (path, file.key, *size, photo_id, *_metadata(file), row[0]),
+            )
+        rows.append(FileRow(row[0], photo_id, size))
+    connection.executemany(
+        "INSERT INTO files (id, path, key, size_bytes, mtime_ns, name, kind, extra) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        added,
+    )
+    return rows, moved
+
+
+def _metadata(file: PhotoFile) -> tuple[str | None, str | None, str]:
+    metadata = file.metadata
+    name, kind = (None if value is None else writable(value) for value in (metadata.name, metadata.kind))
+    return name, kind, writable(compact_json(dict(metadata.extra))) if metadata.extra else "{}"
+
+
+def _sizes(paths: Sequence[str | bytes], network: bool) -> Iterable[Size]:
+    if not network:
+        return map(_size, paths)
+    with ThreadPoolExecutor(STAT_THREADS) as pool:
+        return list(pool.map(_size, paths, chunksize=64))
+
+
+def _size(path: str | bytes) -> Size:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - text: a Path for each of a million files is slow
+    except (OSError, ValueError):
+        return None, None
+    return status.st_size, status.st_mtime_ns
+
+
+class _Absolute:
+    """Makes paths absolute, as text or bytes that SQLite takes; remembers folders, which many files share."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def __call__(self, path: Path) -> str | bytes:
+        folder, name = os.path.split(os.fspath(path))
+        if folder not in self._folders:
+            self._folders[folder] = os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118 - as above
+        text = self._folders[folder] + name
+        if text.isascii():
+            return text
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # the file system's own bytes, which are no UTF-8
+            return os.fsencode(text)
+        return text

@@ -1,0 +1,43 @@
+"""The typer application, and what its commands share."""
+
+from typing import Annotated
+
+import typer
+
+SOME_SET_ASIDE = 3
+INTERRUPTED = 130
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON to standard output.")]
+
+app = typer.Typer(
+    name="carscribe",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # help is plain text: rich would take a third of its time
+    help="Writes what an automotive designer needs to know about each photograph of a car.",
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"carscribe {version('carscribe')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
+
+
+def print_json(value: object) -> None:
+    """A value as JSON on standard output, non-ASCII as it is."""
+    import json
+
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace"))

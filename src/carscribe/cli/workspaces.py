@@ -1,0 +1,287 @@
+"""What is done with a workspace: status, show, correct, export; and fit, which needs none."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from carscribe.cli.app import AsJson, app, print_json
+
+if TYPE_CHECKING:
+    from carscribe.catalog.workspace import Workspace
+    from carscribe.export import ExportReport
+    from carscribe.exporting import Counts, Wish
+    from carscribe.records import Description
+    from carscribe.terminal.screen import Screen
+
+Folder = Annotated[Path, typer.Argument(metavar="WORKSPACE", help="The folder given to describe with -w.")]
+Budget = Annotated[str, typer.Option(help="clip, clip-150, clip-225, t5-256, t5-512 or none.")]
+Prefix = Annotated[str, typer.Option(help="Stands before the phrases, whole.")]
+Suffix = Annotated[str, typer.Option(help="Stands after the phrases, whole.")]
+Trigger = Annotated[str, typer.Option(help="A trigger word: stands first of all.")]
+Force = Annotated[
+    bool, typer.Option("--force-language", help="Keep a language that the text encoder hardly knows, such as Korean.")
+]
+RecipeName = Annotated[str | None, typer.Option(help="Which recipe's answers. Left out: the last one asked.")]
+LanguageName = Annotated[str | None, typer.Option(help="en or ko. Left out: en where there is one.")]
+ModelName = Annotated[str | None, typer.Option(help="Which model's answers. Left out: those of the last run.")]
+
+
+@app.command()
+def status(workspace: Folder, as_json: AsJson = False) -> None:
+    """Say how far a workspace is."""
+    from carscribe.catalog.locking import writer_of
+    from carscribe.catalog.status import status_of
+    from carscribe.catalog.workspace import read_workspace
+    from carscribe.terminal.kept import show_status, status_json
+    from carscribe.terminal.screen import Screen
+
+    with read_workspace(workspace) as opened:
+        found = status_of(opened)
+        writer = writer_of(workspace, network=opened.mount.network)
+    if as_json:
+        print_json(status_json(found, writer))
+    else:
+        show_status(Screen(), workspace, found, writer)
+
+
+@app.command()
+def show(
+    workspace: Folder,
+    photo: Annotated[str, typer.Argument(help="A photo's name or path, a part of it, or its hash.")],
+    budget: Budget = "clip",
+    recipe: RecipeName = None,
+    language: LanguageName = None,
+    model: ModelName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is known of a photo, and the description composed of it."""
+    from carscribe.budgets.counting import budget_of
+    from carscribe.catalog.reading import find_files, kept_photos
+    from carscribe.catalog.workspace import read_workspace
+    from carscribe.errors import InputError
+    from carscribe.exporting import Wish, wish_for
+    from carscribe.terminal.kept import photo_json, show_photo
+    from carscribe.terminal.screen import Screen
+
+    limit = budget_of(budget)
+    screen = Screen(quiet=as_json)
+    with read_workspace(workspace) as opened:
+        found = find_files(opened, photo)
+        if not found:
+            raise InputError(
+                f"No photo in {workspace} answers to {photo!r}. Its photos: carscribe export … --format csv"
+            )
+        if len(found) > 1:
+            screen.warn(f"{len(found)} photos answer to {photo!r}; this is the first. Others: {_some(found[1:])}")
+        chosen, of_language = wish_for(opened, recipe, language)
+        _check_model(opened, model)
+        (kept,) = kept_photos(opened, file_ids=[found[0][0]], recipe=recipe, model=model)
+        wish = Wish(recipe=chosen, language=of_language, budget=limit)
+        answers = tuple(answer for answer in kept.answers if answer.recipe_id == chosen)
+        description = _try_to_describe(screen, answers, wish)
+    if as_json:
+        print_json(photo_json(kept, description))
+    else:
+        show_photo(screen, kept, description)
+
+
+@app.command()
+def correct(
+    workspace: Folder,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="JSON, JSONL, CSV or TSV with photo, question, verdict (approved, edited, rejected), text, …"
+        ),
+    ],
+    author: Annotated[str | None, typer.Option(help="Who says so, where the file does not.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take verdicts and corrections from a file. They outlive every later run."""
+    from carscribe.catalog.verdicts import COLUMNS, VerdictRow
+    from carscribe.catalog.verdicts import correct as take
+    from carscribe.catalog.workspace import write_workspace
+    from carscribe.errors import MetadataError, VerdictsError
+    from carscribe.photos.rows import plain_text
+    from carscribe.photos.tables import RawRow, read_table
+    from carscribe.terminal.screen import Screen
+
+    screen = Screen(quiet=as_json)
+    try:
+        table = read_table(file)
+    except MetadataError as error:
+        raise VerdictsError(str(error)) from None
+    if not table:
+        raise VerdictsError(f"{file} has no rows.")
+    if all(row.key in COLUMNS and not row.fields for row in table):  # a file of one object, which is one row
+        table = [RawRow(where="line 1", fields={str(row.key): row.bare for row in table})]
+    rows = [
+        VerdictRow(where=row.where, values={key.strip(): plain_text(value) or "" for key, value in row.fields.items()})
+        for row in table
+    ]
+    with write_workspace(workspace, create=False, say=screen.say) as opened:
+        corrected = take(opened, rows, author=author)
+    if as_json:
+        print_json({"taken": dict(corrected.taken), "same": corrected.same})
+        return
+    taken = ", ".join(f"{count:,} {decision}" for decision, count in sorted(corrected.taken.items()))
+    same = f"; {corrected.same:,} said what counted already" if corrected.same else ""
+    screen.result("Taken", f"{taken or 'nothing new'}{same}")
+
+
+@app.command()
+def fit(
+    text: Annotated[str, typer.Argument(help="The text; - reads it from standard input.")],
+    budget: Budget = "clip",
+    prefix: Prefix = "",
+    suffix: Suffix = "",
+    trigger: Trigger = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a text fit a text encoder: whole phrases, the first ones first, nothing said twice."""
+    import sys
+    from dataclasses import asdict
+
+    from carscribe.budgets import composing
+    from carscribe.budgets.counting import budget_of
+    from carscribe.budgets.languages import text_warning
+    from carscribe.terminal.screen import Screen
+
+    limit = budget_of(budget)
+    given = sys.stdin.read() if text == "-" else text
+    screen = Screen(quiet=as_json)
+    if warning := text_warning(limit, given):
+        screen.warn(warning)
+    description = composing.fit(given, limit, prefix=prefix, suffix=suffix, trigger=trigger)
+    if as_json:
+        print_json(asdict(description) | {"limit": limit.limit})
+        return
+    typer.echo(description.text)
+    counted = "" if description.tokens is None else f"{description.tokens} of {limit.limit} tokens; "
+    screen.row(limit.name, f"{counted}left out: {', '.join(description.dropped) or 'nothing'}")
+    if description.repeated:
+        screen.row("", f"said already: {', '.join(description.repeated)}")
+
+
+@app.command()
+def export(
+    workspace: Folder,
+    to: Annotated[Path, typer.Option(help="The folder to write into.")],
+    format_: Annotated[str, typer.Option("--format", help="imagefolder, kohya, csv or jsonl.")] = "imagefolder",
+    budget: Budget = "clip",
+    recipe: RecipeName = None,
+    language: LanguageName = None,
+    model: ModelName = None,
+    prefix: Prefix = "",
+    suffix: Suffix = "",
+    trigger: Trigger = "",
+    force_language: Force = False,
+    approved_only: Annotated[
+        bool, typer.Option("--approved-only", help="Only answers that a person approved or edited.")
+    ] = False,
+    images: Annotated[
+        str | None, typer.Option(help="copy, link or none. Left out: what is usual for the format.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in the folder.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write descriptions for trainers and people: imagefolder, kohya, CSV or JSONL."""
+    from carscribe.budgets.counting import budget_of
+    from carscribe.budgets.languages import language_warning
+    from carscribe.catalog.workspace import read_workspace
+    from carscribe.errors import InputError
+    from carscribe.export import FORMATS, write
+    from carscribe.exporting import Counts, Wish, described_photos, wish_for
+    from carscribe.terminal.screen import Screen
+
+    limit = budget_of(budget)
+    if format_ not in FORMATS:
+        raise InputError(f"No format {format_!r}. Formats: {', '.join(FORMATS)}.")
+    screen, counts = Screen(quiet=as_json), Counts()
+    with read_workspace(workspace) as opened:
+        chosen, of_language = wish_for(opened, recipe, language)
+        _check_model(opened, model)
+        wish = Wish(
+            recipe=chosen,
+            language=of_language,
+            budget=limit,
+            prefix=prefix,
+            suffix=suffix,
+            trigger=trigger,
+            force_language=force_language,
+            approved_only=approved_only,
+            model=model,
+        )
+        if warning := language_warning(limit, of_language, force_language=force_language):
+            screen.warn(warning)
+        photos = described_photos(opened, wish, counts)
+        report = write(format_, photos, to, images=images, overwrite=overwrite)  # type: ignore[arg-type]
+    if as_json:
+        print_json(_report_json(report, counts, wish))
+    else:
+        _show_report(screen, report, counts, wish)
+
+
+def _check_model(workspace: "Workspace", model: str | None) -> None:
+    from carscribe.catalog.reading import asked_models
+    from carscribe.errors import InputError
+
+    if model is not None and model not in (known := asked_models(workspace)):
+        raise InputError(f"No model {model!r} has answered in {workspace.folder}; {', '.join(known)} have.")
+
+
+def _try_to_describe(screen: "Screen", answers: tuple[Any, ...], wish: "Wish") -> "Description | None":
+    from carscribe.errors import InputError
+    from carscribe.exporting import describe_as
+
+    if not answers:
+        return None
+    try:
+        return describe_as(answers, wish)
+    except InputError as error:
+        screen.warn(str(error))
+        return None
+
+
+def _some(found: list[tuple[int, str]]) -> str:
+    return ", ".join(key for _, key in found[:5]) + (" …" if len(found) > 5 else "")
+
+
+def _report_json(report: "ExportReport", counts: "Counts", wish: "Wish") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    composed = {**asdict(counts), "fallbacks": sorted(counts.fallbacks)}
+    how = {"recipe": wish.recipe, "language": wish.language, "budget": wish.budget.name, "model": wish.model}
+    return {**asdict(report), "folder": str(report.folder), "composed": composed, **how}
+
+
+def _show_report(screen: "Screen", report: "ExportReport", counts: "Counts", wish: "Wish") -> None:
+    """What was written, and what was not."""
+    limit = "" if wish.budget.limit is None else f", at most {wish.budget.limit} tokens"
+    row = screen.result
+    row("Written", f"{report.photos:,} photos as {report.format} into {report.folder}")
+    row("Text", f"{wish.recipe} in {wish.language}, budget {wish.budget.name}{limit}")
+    row("Shortened", f"{counts.shortened:,} descriptions left phrases out to fit")
+    if counts.fallbacks:
+        row("English", f"stands for {wish.language} in: {', '.join(sorted(counts.fallbacks))}")
+    for count, what in (
+        (counts.unanswered, "photos without an answer"),
+        (counts.unapproved, "photos without an approved answer"),
+        (counts.without_language, "photos without an answer in a language that can be used"),
+    ):
+        if count:
+            row("Left out", f"{count:,} {what}")
+    for noted, what in (
+        (report.missing, "images that are not there"),
+        (report.changed, "images that have changed since they were described"),
+        (report.empty, "photos with an empty description"),
+    ):
+        if noted.count:
+            row("Left out", f"{noted.count:,} {what}: {', '.join(noted.first[:5])}{' …' if noted.count > 5 else ''}")
+    if report.renamed.count:
+        row("Renamed", f"{report.renamed.count:,}, such as {report.renamed.first[0]}")
+    for suffix, count in report.unread.items():
+        row("Note", f"{count:,} {suffix} images, which most trainers do not open: convert them")
+    if report.link_refused:
+        row("Note", f"{report.link_refused:,} images were copied, since a link was refused there")

@@ -1,0 +1,38 @@
+"""What there is of memory, and its name: a GPU, or the host where there is none."""
+
+import platform
+import sys
+
+import torch
+
+
+def hardware_name(device: torch.device) -> str:
+    """The GPU's name, or what the host calls its CPU."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def peak_host_bytes() -> int | None:
+    """The most memory this process held so far; None where the system does not say."""
+    import psutil
+
+    peak = getattr(psutil.Process().memory_info(), "peak_wset", None)  # Windows
+    if peak is not None:
+        return int(peak)
+    try:
+        import resource
+    except ImportError:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes that this process may still take on `device`, what its allocator holds unused included."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    import psutil
+
+    return int(psutil.virtual_memory().available)

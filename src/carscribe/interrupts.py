@@ -1,0 +1,34 @@
+"""Ctrl-C, and a host's request to end, as a wish to stop after what is under way."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+TOLD = b"\nStopping after this batch. Ctrl-C once more stops at once.\n"
+
+
+@contextmanager
+def finish_first() -> Iterator[Callable[[], bool]]:
+    """While the block runs, the first SIGINT or SIGTERM sets what the given function returns, and says so.
+
+    The second one raises KeyboardInterrupt, as the first does outside.
+    """
+    asked = False
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        with suppress(OSError, ValueError):
+            os.write(sys.stderr.fileno(), TOLD)  # not print: the signal may have come in the middle of one
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,273 @@
+"""The pipeline with a workspace: ask only what it lacks, keep every answer as it comes.
+
+    plan_run -> what is wanted -> less what is known -> [load the model] -> ask -> keep -> one result a photo
+                └──────────── catalog.planning ────┘                      └─ catalog.writing
+
+The model is loaded only when something is to be asked of it.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from carscribe.batching import Pending
+from carscribe.catalog.entries import Condition, Provenance, Wanted, Work
+from carscribe.catalog.planning import plan_work
+from carscribe.catalog.reading import PAGE, KeptPhoto, kept_photos
+from carscribe.catalog.status import RunEntry, last_run
+from carscribe.catalog.workspace import Workspace, write_workspace
+from carscribe.catalog.writing import Outcome, RunWriter
+from carscribe.engines import Engine
+from carscribe.engines.checkpoint import weights_identity
+from carscribe.engines.choosing import ModelChoice
+from carscribe.photos.tiles import choose_grid
+from carscribe.pipeline import ModelRequest, Prompter, ReadSettings, RunPlan, ask, tiling_for
+from carscribe.records import Answer, EngineCard, JudgedAnswer, PhotoResult, Prompt
+from carscribe.tally import Tally
+
+
+def _nothing(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """A run over a workspace: what is wanted, what of it is missing, and what will answer, not loaded yet."""
+
+    plan: RunPlan
+    workspace: Workspace
+    work: Work
+    model: ModelChoice | Engine
+    weights: str
+    strict: bool
+
+    @property
+    def settings(self) -> str:
+        """How photos are read, as far as it decides whether they can be."""
+        return _settings(self.plan.read)
+
+
+def describe_into(
+    folder: Path, plan: RunPlan, model: ModelRequest | Engine, *, retry_failed: bool = False, strict: bool = False
+) -> Iterator[PhotoResult]:
+    """One result a photo in the plan's order, from the workspace in `folder`, which is filled on the way.
+
+    Raises: as `carscribe.describe`.
+    """
+    with write_workspace(folder, create=True) as workspace:
+        job = prepare(workspace, plan, model, retry_failed=retry_failed, strict=strict)
+        asked: Generator[list[PhotoResult], None, None] | None = None
+        if job.work.asks:
+            engine = job.model.load() if isinstance(job.model, ModelChoice) else job.model
+            asked = ask_missing(job, engine)
+        yield from in_order(job, asked)
+
+
+def prepare(
+    workspace: Workspace,
+    plan: RunPlan,
+    model: ModelRequest | Engine,
+    *,
+    retry_failed: bool = False,
+    strict: bool = False,
+    say: Callable[[str], None] = _nothing,
+    load: Callable[[ModelChoice], Engine] = ModelChoice.load,
+) -> Job:
+    """Find what is missing, and note it as a run. A workspace goes on with its last model unless another is named.
+
+    When `strict`, the engine is loaded with `load` first: only it knows how its answers would come about.
+
+    Raises: InputError, CheckpointError, WorkspaceError.
+    """
+    chosen: ModelChoice | Engine
+    if isinstance(model, ModelRequest):
+        before = last_run(workspace)
+        if before is not None:
+            model = _as_before(model, before, say)
+        chosen = model.choose(say)
+        tiling, reserved = chosen.checkpoint.tiling, chosen.checkpoint.reserved
+        name, weights = chosen.name, weights_identity(chosen.checkpoint, say)
+    else:
+        chosen, tiling, reserved, name = model, model.tiling, model.reserved, model.card.model
+        weights = model.card.weights or f"name:{name}@{model.card.revision or ''}"
+    same_provenance = None
+    if strict:
+        if isinstance(chosen, ModelChoice):
+            chosen = load(chosen)
+        same_provenance = provenance_of(chosen.card, plan.read)
+    prompter = Prompter(plan.recipes, plan.languages, reserved)
+    condition = Condition(weights=weights, model=name, max_tiles=tiling_for(tiling, plan.read.max_tiles).max_tiles)
+    work = plan_work(
+        workspace,
+        [Wanted(file=file, sets=prompter.sets(file.metadata)) for file in plan.files],
+        condition,
+        settings=_settings(plan.read),
+        retry_failed=retry_failed,
+        strict=same_provenance,
+    )
+    return Job(plan=plan, workspace=workspace, work=work, model=chosen, weights=weights, strict=strict)
+
+
+def _as_before(model: ModelRequest, before: RunEntry, say: Callable[[str], None]) -> ModelRequest:
+    """The model of the last run unless another is named; of the same one the same commit, whatever is newer by now."""
+    if model.model is None:
+        say(f"{before.model}, as in the last run of this workspace. Another: --model.")
+        model = replace(model, model=before.model)
+    kind, _, commit = before.weights.partition(":")
+    if model.model == before.model and model.revision is None and kind == "hub":
+        say(f"Commit {commit[:12]}, as in the last run of this workspace. Another: --revision, e.g. --revision main.")
+        model = replace(model, revision=commit)
+    return model
+
+
+def ask_missing(
+    job: Job,
+    engine: Engine,
+    *,
+    say: Callable[[str], None] = _nothing,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Generator[list[PhotoResult], None, None]:
+    """Ask what is missing; results as they are settled, each in the catalogue before it is yielded.
+
+    A result has the new answers only. However this ends, the run's end is noted.
+
+    Raises: EngineError; WorkspaceError.
+    """
+    writer = RunWriter(
+        job.workspace,
+        job.work,
+        provenance_of(engine.card, job.plan.read),
+        settings=job.settings,
+        strict=job.strict,
+    )
+    file_ids = {each.index: each.file_id for each in job.work.asks}
+    asked: dict[int, tuple[Prompt, ...]] = {}
+    tally = Tally()
+    state = "failed"
+
+    def admit(pending: Pending) -> Pending | PhotoResult:
+        missing = writer.missing(pending.photo.sha256, pending.prompts)
+        asked[pending.index] = missing
+        return replace(pending, prompts=missing) if missing else pending.answered(())
+
+    def outcome(result: PhotoResult) -> Outcome:
+        prompts = asked.pop(result.index, None)
+        return Outcome(
+            result=result,
+            file_id=file_ids[result.index],
+            asked=prompts or (),
+            asked_tiles=_asked_tiles(result, engine, job.plan.read),
+            reading_failed=prompts is None,
+        )
+
+    to_ask = ((each.index, each.file, each.prompts) for each in job.work.asks)
+    try:
+        with closing(ask(to_ask, engine, job.plan.read, say=say, stopped=stopped, admit=admit)) as settled:
+            for results in settled:
+                writer.keep([outcome(result) for result in results])
+                tally.add(results)
+                yield results
+        state = "stopped" if tally.photos < len(job.work.asks) else "done"
+    except (GeneratorExit, KeyboardInterrupt):
+        state = "stopped"
+        raise
+    finally:
+        more = {"catalog_seconds": round(writer.seconds, 3), "peak_bytes": engine.peak_bytes}
+        writer.close(state, tally.figures() | more)
+
+
+def in_order(job: Job, asked: Generator[list[PhotoResult], None, None] | None) -> Iterator[PhotoResult]:
+    """One result for every photo of the plan, in its order, all of its answers in it; ends early when `asked` does."""
+    waiting = {each.index for each in job.work.asks}
+    ready: list[int] = []
+    try:
+        for index in range(len(job.plan.files)):
+            while index in waiting:
+                yield from _results(job, ready)
+                ready.clear()
+                settled = next(asked, None) if asked else None
+                if settled is None:
+                    return
+                waiting.difference_update(result.index for result in settled)
+            ready.append(index)
+            if len(ready) == PAGE:
+                yield from _results(job, ready)
+                ready.clear()
+        for _ in asked or ():  # to its end, where the run is closed
+            pass
+        yield from _results(job, ready)
+    finally:
+        if asked:
+            asked.close()
+
+
+def _results(job: Job, indexes: list[int]) -> Iterator[PhotoResult]:
+    """What the catalogue knows of some photos of the plan, in their order."""
+    file_ids = [job.work.file_ids[index] for index in indexes]
+    kept = {photo.file_id: photo for photo in kept_photos(job.workspace, file_ids=file_ids)}
+    for index, file_id in zip(indexes, file_ids, strict=True):
+        yield _result(job, index, kept[file_id])
+
+
+def _result(job: Job, index: int, photo: KeptPhoto) -> PhotoResult:
+    recipes, languages = {recipe.id for recipe in job.plan.recipes}, set(job.plan.languages)
+    answers = tuple(
+        answer
+        for judged in photo.answers
+        if judged.recipe_id in recipes and judged.language in languages and (answer := counting_answer(judged))
+    )
+    error = photo.failure
+    if error is None and any(recipe in recipes and language in languages for recipe, _, language in photo.missing):
+        error = "has the same bytes as a photo that was set aside"
+    return PhotoResult(
+        index=index,
+        file=job.plan.files[index],
+        sha256=photo.sha256,
+        width_px=photo.width_px,
+        height_px=photo.height_px,
+        tiles=photo.tiles,
+        answers=() if error else answers,
+        error=error,
+    )
+
+
+def counting_answer(judged: JudgedAnswer) -> Answer | None:
+    """An answer with the text that counts, a person's where there is one; None when it was rejected."""
+    if judged.text is None:
+        return None
+    if judged.answer is not None:
+        return replace(judged.answer, text=judged.text)
+    return Answer(
+        recipe_id=judged.recipe_id,
+        question_id=judged.question_id,
+        language=judged.language,
+        text=judged.text,
+        tokens=0,
+        finish="stop",
+    )
+
+
+def card_of(job: Job) -> EngineCard:
+    """What answers, as far as it is known while no weights are loaded: without device and dtype."""
+    if isinstance(job.model, ModelChoice):
+        checkpoint = job.model.checkpoint
+        return EngineCard(model=job.model.name, revision=checkpoint.revision, device="", dtype="", weights=job.weights)
+    return job.model.card
+
+
+def provenance_of(card: EngineCard, read: ReadSettings) -> Provenance:
+    """How answers by this engine come about."""
+    versions = dict(card.versions) | ({"decode": "exact"} if read.exact_decode else {})
+    return Provenance(dtype=card.dtype, device=card.hardware or card.device, versions=versions)
+
+
+def _asked_tiles(result: PhotoResult, engine: Engine, read: ReadSettings) -> int:
+    """How many tiles the photo would be cut into if memory allowed; 0 for one that could not be read."""
+    if result.width_px is None or result.height_px is None:
+        return 0
+    return choose_grid(result.width_px, result.height_px, tiling_for(engine.tiling, read.max_tiles)).tiles
+
+
+def _settings(read: ReadSettings) -> str:
+    return f"pixel_limit={read.pixel_limit}"

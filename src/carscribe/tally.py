@@ -1,0 +1,42 @@
+"""The sums of a run: what was answered, what failed, how fast. Pure, but for the clock."""
+
+from collections.abc import Iterable
+from time import monotonic
+
+from carscribe.records import PhotoResult
+
+
+class Tally:
+    """Counts of a run, as its results come. Times are seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._started = monotonic()
+        self.answered = self.failed = self.answers = self.new_tokens = 0
+
+    @property
+    def photos(self) -> int:
+        """Photos answered or set aside."""
+        return self.answered + self.failed
+
+    def add(self, results: Iterable[PhotoResult]) -> None:
+        """Count some more."""
+        for result in results:
+            self.failed += result.error is not None
+            self.answered += result.error is None
+            self.answers += len(result.answers)
+            self.new_tokens += sum(answer.tokens for answer in result.answers if answer.finish != "choice")
+
+    @property
+    def seconds(self) -> float:
+        """Since this was made."""
+        return monotonic() - self._started
+
+    def figures(self) -> dict[str, object]:
+        """The sums, under the names the catalogue keeps them by."""
+        return {
+            "answered": self.answered,
+            "failed": self.failed,
+            "answers": self.answers,
+            "new_tokens": self.new_tokens,
+            "seconds": round(self.seconds, 3),
+        }

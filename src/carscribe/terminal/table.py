@@ -1,0 +1,57 @@
+"""The table of results: a photo a line, as many answers beside it as fit."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from carscribe.pipeline import RunPlan
+from carscribe.plaintext import plain_line
+from carscribe.records import Answer, PhotoResult
+
+HEAD_CELLS, ANSWER_CELLS = 28, 18
+"""The widest a photo or name column gets, and the narrowest an answer column, in terminal cells."""
+
+
+def results_table(plan: RunPlan, shown: Sequence[PhotoResult], width: int) -> Table:
+    """Photo and name as wide as they need, then as many answers of the first language as fit.
+
+    Choices come first, then open questions by priority; one column always, however narrow the terminal.
+    """
+    questions = [(recipe, question) for recipe in plan.recipes for question in recipe.questions]
+    columns = sorted(questions, key=lambda asked: (not asked[1].choices, asked[1].priority))
+    ids = Counter(question.id for _, question in questions)
+    heads = {"photo": [plain_line(result.file.key) for result in shown]}
+    if any(result.file.metadata.name for result in shown):
+        heads["name (kind)"] = [_name(result) for result in shown]
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    room = width
+    for head, cells in heads.items():
+        needed = min(HEAD_CELLS, max(cell_len(text) for text in (head, *cells)), max(6, width // 4))
+        table.add_column(head, overflow="ellipsis", no_wrap=True, width=needed)
+        room -= needed + 1
+    columns = columns[: max(1, room // (ANSWER_CELLS + 1))]
+    for recipe, question in columns:
+        head = question.id if ids[question.id] == 1 else f"{recipe.id}.{question.id}"
+        table.add_column(head, overflow="ellipsis", no_wrap=True, ratio=1)
+    for result, *texts in zip(shown, *heads.values(), strict=True):
+        cells = [_cell(result.answers, (r.id, q.id, plan.languages[0])) for r, q in columns]
+        table.add_row(*map(Text, (*texts, *cells)))
+    return table
+
+
+def _cell(answers: Sequence[Answer], asked: tuple[str, str, str]) -> str:
+    """The answer to (recipe, question, language), a choice with its score."""
+    answer = next((a for a in answers if (a.recipe_id, a.question_id, a.language) == asked), None)
+    if answer is None:
+        return ""
+    if answer.scores:
+        return f"{plain_line(answer.text)} {max(answer.scores.values()):.2f}"
+    return plain_line(answer.text)
+
+
+def _name(result: PhotoResult) -> str:
+    metadata = result.file.metadata
+    return plain_line((metadata.name or "") + (f" ({metadata.kind})" if metadata.kind else ""))

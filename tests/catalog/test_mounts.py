@@ -1,0 +1,66 @@
+"""Network and FUSE mounts are told from disks, by the nearest mount above a folder."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from carscribe.catalog.mounts import mount_of
+
+
+class Mounted(NamedTuple):
+    mountpoint: str
+    fstype: str
+    opts: str = "rw"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "network"),
+    [
+        ("ext4", "rw", False),
+        ("overlay", "rw", False),
+        ("apfs", "rw", False),
+        ("NTFS", "rw,fixed", False),
+        ("NTFS", "rw,remote", True),
+        ("fuseblk", "rw", False),
+        ("fuse-overlayfs", "rw", False),
+        ("nfs4", "rw", True),
+        ("cifs", "rw", True),
+        ("9p", "rw", True),
+        ("fuse", "rw", True),
+        ("fuse.mfs", "rw", True),
+        ("fuse.s3fs", "rw", True),
+        ("macfuse", "rw", True),
+        ("smbfs", "rw", True),
+        ("lustre", "rw", True),
+    ],
+)
+def test_the_kind_decides(kind: str, options: str, network: bool, tmp_path: Path) -> None:
+    mount = mount_of(tmp_path, [Mounted("/", "ext4"), Mounted(str(tmp_path), kind, options)])
+    assert (mount.kind, mount.network) == (kind, network)
+
+
+def test_the_nearest_mount_counts_and_of_two_at_one_place_the_later(tmp_path: Path) -> None:
+    mounts = [Mounted(str(tmp_path), "nfs"), Mounted("/", "ext4"), Mounted(str(tmp_path / "a"), "xfs")]
+    assert mount_of(tmp_path / "a" / "new", mounts).kind == "xfs"
+    assert mount_of(tmp_path / "ab", mounts).kind == "nfs"
+    assert mount_of(tmp_path / "ab", [*mounts, Mounted(str(tmp_path), "tmpfs")]).kind == "tmpfs"
+
+
+def test_a_link_is_followed_to_where_the_folder_really_is(tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "volume")
+    mounts = [Mounted("/", "ext4"), Mounted(str(tmp_path / "volume"), "fuse")]
+    assert mount_of(tmp_path / "link" / "workspace", mounts).network
+
+
+def test_this_machine_can_be_asked(tmp_path: Path) -> None:
+    assert mount_of(tmp_path).kind
+
+
+@pytest.mark.parametrize(("said", "network"), [("network", True), ("local", False)])
+def test_looking_can_be_replaced_by_saying(
+    said: str, network: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARSCRIBE_MOUNT", said)
+    assert mount_of(tmp_path, [Mounted("/", "nfs" if not network else "ext4")]).network is network
