@@ -29,7 +29,7 @@ check: $(READY)
 	$(VENV)/bin/lint-imports
 
 test: check
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto
 
 bench: $(READY)
 	$(VENV)/bin/python bench/cpu_packed.py

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from carscribe.batching import Pending
-from carscribe.catalog.entries import Condition, Provenance, Wanted, Work
+from carscribe.catalog.entries import Condition, Provenance, Work
 from carscribe.catalog.planning import plan_work
 from carscribe.catalog.reading import PAGE, KeptPhoto, kept_photos
 from carscribe.catalog.status import RunEntry, last_run
@@ -100,7 +100,8 @@ def prepare(
     condition = Condition(weights=weights, model=name, max_tiles=tiling_for(tiling, plan.read.max_tiles).max_tiles)
     work = plan_work(
         workspace,
-        [Wanted(file=file, sets=prompter.sets(file.metadata)) for file in plan.files],
+        plan.files,
+        prompter.sets,
         condition,
         settings=_settings(plan.read),
         retry_failed=retry_failed,

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from carscribe.batching import Ladder, Pending, group_by_tiles
 from carscribe.catalog.entries import PromptSet
+from carscribe.collector import collector_paused
 from carscribe.engines import Engine
 from carscribe.engines.choosing import ModelChoice, choose_model
 from carscribe.errors import InputError, OutputError, PhotoError, PhotosError
@@ -155,7 +156,8 @@ def plan_run(
         raise InputError(f"--limit must be at least 1, not {limit}.")
     loaded = _load_recipes(recipes, languages)
     sources = [Path(photos)] if isinstance(photos, str | Path) else [Path(source) for source in photos]
-    found = find_photos(sources[0] if len(sources) == 1 else sources, keys=metadata_keys)
+    with collector_paused():
+        found = find_photos(sources[0] if len(sources) == 1 else sources, keys=metadata_keys)
     files, match = found.files, None
     if not any(file.path.exists() for file in files):
         raise PhotosError(

@@ -1,7 +1,6 @@
 """One writer a workspace, in both ways of locking; a dead one is no hindrance."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -111,10 +110,10 @@ def test_a_lease_whose_maker_was_killed_before_it_wrote_its_name_does_not_hold_f
 
 
 def test_the_note_of_a_dead_process_does_not_make_a_live_one(tmp_path: Path) -> None:
+    with sole_writer(tmp_path, network=False):
+        note = json.loads((tmp_path / "writer.json").read_text())
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    note = {"host": socket.gethostname(), "pid": int(dead.stdout), "since": "yesterday"}
-    (tmp_path / "writer.json").write_text(json.dumps(note))
-    assert holder_of(tmp_path) is not None
-    assert writer_of(tmp_path, network=False) is None
-    (tmp_path / "writer.json").write_text(json.dumps(note | {"pid": os.getpid()}))
-    assert f"process {os.getpid()}" in str(writer_of(tmp_path, network=False))
+    for change, lives in (({}, True), ({"pid": int(dead.stdout)}, False), ({"born": note["born"] - 100}, False)):
+        (tmp_path / "writer.json").write_text(json.dumps(note | change))
+        assert holder_of(tmp_path) is not None
+        assert (writer_of(tmp_path, network=False) is not None) is lives

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from carscribe.engines.checkpoint import open_checkpoint
+from carscribe.engines.demo_model import SPECIAL_TOKENS
 from carscribe.engines.local import PREFIX_QUANTUM
 from carscribe.engines.prompting import PromptEncoder
 from carscribe.packing import common_prefix
@@ -35,9 +36,9 @@ STARTS = (
 )
 SHARED = ("", "As a car designer, answer in short phrases. ", "짧은 구로 답하세요:\n", " ", "1")
 QUESTIONS = st.lists(
-    st.tuples(st.sampled_from(STARTS), st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12)).map(
-        "".join
-    ),
+    st.tuples(st.sampled_from(STARTS), st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12))
+    .map("".join)
+    .filter(lambda text: not any(token in text for token in SPECIAL_TOKENS)),
     min_size=1,
     max_size=5,
 )

@@ -38,14 +38,6 @@ class PromptSet:
     prompts: tuple[Prompt, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """A file and all that is to be known of it."""
-
-    file: PhotoFile
-    sets: tuple[PromptSet, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ask:
     """What is still to be asked of a file. `index` is its place in what the user gave."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from carscribe.catalog.text import compact_json, writable
 from carscribe.catalog.workspace import Workspace
-from carscribe.records import PhotoFile
+from carscribe.records import Metadata, PhotoFile
 
 STAT_THREADS = 16
 """Files looked up at once on a network mount, where each look takes a millisecond."""
@@ -31,37 +31,39 @@ def note_files(workspace: Workspace, files: Sequence[PhotoFile]) -> tuple[list[F
     """The row of each file, new or brought up to date, and how many were found at another path than before."""
     connection = workspace.connection
     known = {
-        row[1]: row
+        row[2]: row
         for row in connection.execute(
-            "SELECT id, path, key, size_bytes, mtime_ns, photo_id, name, kind, extra FROM files"
+            "SELECT id, photo_id, path, key, size_bytes, mtime_ns, name, kind, extra FROM files"
         )
     }
     absolute = _Absolute()
     paths = [absolute(file.path) for file in files]
     here = set(paths)
     new = not here <= known.keys()
-    gone = {row[2]: row for path, row in known.items() if new and path not in here}
+    gone = {row[3]: row for path, row in known.items() if new and path not in here}
     rows: list[FileRow] = []
     added: list[tuple[Any, ...]] = []
+    changed: list[tuple[Any, ...]] = []
     next_id = 1 + (connection.execute("SELECT max(id) FROM files").fetchone()[0] or 0)
     moved = 0
     for file, path, size in zip(files, paths, _sizes(paths, workspace.mount.network), strict=True):
+        now = (path, file.key, *size, *_metadata(file.metadata))
         row = known.get(path)
-        if row is None and (before := gone.get(file.key)) and before[3] == size[0] and not os.path.lexists(before[1]):
+        if row is None and (before := gone.get(file.key)) and before[4] == size[0] and not os.path.lexists(before[2]):
             row, moved = gone.pop(file.key), moved + 1
         if row is None:
-            row_id = next_id + len(added)
-            added.append((row_id, path, file.key, *size, *_metadata(file)))
-            rows.append(FileRow(row_id, None, size))
+            rows.append(FileRow(next_id + len(added), None, size))
+            added.append((rows[-1].id, *now))
             continue
-        photo_id = row[5] if row[3:5] == size else None
-        if (row[1], *row[2:5], *row[6:]) != (path, file.key, *size, *_metadata(file)):
-            connection.execute(
-                "UPDATE files SET path = ?, key = ?, size_bytes = ?, mtime_ns = ?, photo_id = ?, name = ?, kind = ?,"
-                " extra = ? WHERE id = ?",
-                (path, file.key, *size, photo_id, *_metadata(file), row[0]),
-            )
+        photo_id = row[1] if row[4:6] == size else None
+        if row[2:] != now:
+            changed.append((photo_id, *now, row[0]))
         rows.append(FileRow(row[0], photo_id, size))
+    connection.executemany(
+        "UPDATE files SET photo_id = ?, path = ?, key = ?, size_bytes = ?, mtime_ns = ?, name = ?, kind = ?,"
+        " extra = ? WHERE id = ?",
+        changed,
+    )
     connection.executemany(
         "INSERT INTO files (id, path, key, size_bytes, mtime_ns, name, kind, extra) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         added,
@@ -69,10 +71,13 @@ def note_files(workspace: Workspace, files: Sequence[PhotoFile]) -> tuple[list[F
     return rows, moved
 
 
-def _metadata(file: PhotoFile) -> tuple[str | None, str | None, str]:
-    metadata = file.metadata
-    name, kind = (None if value is None else writable(value) for value in (metadata.name, metadata.kind))
-    return name, kind, writable(compact_json(dict(metadata.extra))) if metadata.extra else "{}"
+def _metadata(metadata: Metadata) -> tuple[str | None, str | None, str]:
+    name, kind = metadata.name, metadata.kind
+    return (
+        None if name is None else writable(name),
+        None if kind is None else writable(kind),
+        writable(compact_json(dict(metadata.extra))) if metadata.extra else "{}",
+    )
 
 
 def _sizes(paths: Sequence[str | bytes], network: bool) -> Iterable[Size]:

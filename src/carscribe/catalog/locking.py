@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,17 +21,24 @@ from carscribe.errors import WorkspaceBusyError
 LEASE_S = 60.0
 """Without a sign of life for so long, a lease on a network mount is taken over."""
 
+SAME_BIRTH_S = 2.0
+"""Two looks at when a process began differ by less."""
+
 HOLDER, LOCK, LEASE = "writer.json", "writer.lock", "writer.lease"
 """The files in a workspace that are about its writer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who writes to a workspace, as the writer itself noted it."""
+    """Who writes to a workspace, as the writer itself noted it.
+
+    `born` is when its process began, in seconds since 1970: after a restart another one may have its number.
+    """
 
     host: str
     pid: int
     since: str
+    born: float
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} (since {self.since})"
@@ -58,10 +65,9 @@ def sole_writer(
         except Timeout:
             raise _busy(folder) from None
     note = folder / HOLDER
-    me = {"host": socket.gethostname(), "pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
     try:
         with suppress(OSError):  # the note is for people; the lock does not need it
-            note.write_text(json.dumps(me), "utf-8")
+            note.write_text(json.dumps(asdict(_this_process())), "utf-8")
         yield
     finally:
         with suppress(OSError):
@@ -73,7 +79,9 @@ def holder_of(folder: Path) -> Holder | None:
     """Who noted last that it writes, dead or alive; None when the last writer left in good order."""
     try:
         noted = json.loads((folder / HOLDER).read_text("utf-8"))
-        return Holder(host=str(noted["host"]), pid=int(noted["pid"]), since=str(noted["since"]))
+        return Holder(
+            host=str(noted["host"]), pid=int(noted["pid"]), since=str(noted["since"]), born=float(noted["born"])
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -112,11 +120,27 @@ def _take_lease(lease: SoftFileLease, folder: Path, say: Callable[[str], None]) 
             return
 
 
+def _this_process() -> Holder:
+    import psutil
+
+    return Holder(
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        since=datetime.now(UTC).isoformat(timespec="seconds"),
+        born=psutil.Process().create_time(),
+    )
+
+
 def _lives_here(holder: Holder | None) -> bool:
     """Whether a holder is a process of this machine that still runs."""
     import psutil
 
-    return holder is not None and holder.host == socket.gethostname() and psutil.pid_exists(holder.pid)
+    if holder is None or holder.host != socket.gethostname():
+        return False
+    try:
+        return abs(psutil.Process(holder.pid).create_time() - holder.born) < SAME_BIRTH_S
+    except psutil.Error:
+        return False
 
 
 def _is_empty(marker: Path) -> bool:

@@ -6,58 +6,64 @@ is new, everything is asked, until its bytes turn out to be known: see `writing.
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from carscribe.catalog.entries import Ask, AskChange, Condition, Provenance, Wanted, Work
+from carscribe.catalog.entries import Ask, AskChange, Condition, PromptSet, Provenance, Work
 from carscribe.catalog.files import FileRow, Size, note_files
 from carscribe.catalog.prompt_sets import PromptSets
 from carscribe.catalog.text import compact_json
 from carscribe.catalog.workspace import Workspace
+from carscribe.collector import collector_paused
+from carscribe.records import Metadata, PhotoFile
 
 
 def plan_work(
     workspace: Workspace,
-    wanted: Sequence[Wanted],
+    files: Sequence[PhotoFile],
+    wanted: Callable[[Metadata], tuple[PromptSet, ...]],
     condition: Condition,
     *,
     settings: str = "",
     retry_failed: bool = False,
     strict: Provenance | None = None,
 ) -> Work:
-    """Note what is wanted, and find what of it is missing. Begins a run; all or nothing.
+    """Note what is wanted of files, and find what of it is missing. Begins a run; all or nothing.
 
+    `wanted` gives the prompt sets for a photo's metadata, one and the same tuple for the same questions.
     `settings` says how photos are read: one that could not be read is tried again when it changes. With `strict`, an
     answer of another provenance, or of fewer tiles than asked for, counts as missing.
 
     Raises: WorkspaceError.
     """
-    with workspace.transaction():
+    with workspace.transaction(), collector_paused():
         connection = workspace.connection
         condition_id = _condition_id(workspace, condition)
         run_id = int(
             connection.execute(
                 "INSERT INTO runs (started_at, state, host, pid, model, condition_id, photos, to_ask)"
                 " VALUES (?, 'planned', ?, ?, ?, ?, ?, 0) RETURNING id",
-                (now(), socket.gethostname(), os.getpid(), condition.model, condition_id, len(wanted)),
+                (now(), socket.gethostname(), os.getpid(), condition.model, condition_id, len(files)),
             ).fetchone()[0]
         )
-        rows, moved = note_files(workspace, [each.file for each in wanted])
+        rows, moved = note_files(workspace, files)
         sets = PromptSets(workspace)
-        changes = _changed_asks(workspace, wanted, rows, sets, condition_id, run_id)
+        wanted_of = [wanted(file.metadata) for file in files]
+        changes = _changed_asks(workspace, wanted_of, rows, sets, condition_id, run_id)
         answered = answered_prompts(workspace, condition_id, strict)
         failures = {} if retry_failed else _failures(workspace, condition_id, settings)
         asks: list[Ask] = []
         failed: dict[str, str] = {}
-        for index, (each, row) in enumerate(zip(wanted, rows, strict=True)):
-            known = answered.get(row.photo_id, frozenset()) if row.photo_id else frozenset()
-            missing = sets.missing(each.sets, known)
+        nothing: frozenset[int] = frozenset()
+        for index, (prompt_sets, row) in enumerate(zip(wanted_of, rows, strict=True)):
+            missing = sets.missing(prompt_sets, answered.get(row.photo_id, nothing))
             if not missing:
                 continue
+            file = files[index]
             if (reason := failures.get((row.id, row.size))) is not None:
-                failed[each.file.key] = reason
+                failed[file.key] = reason
                 continue
-            asks.append(Ask(index=index, file=each.file, file_id=row.id, prompts=missing))
+            asks.append(Ask(index=index, file=file, file_id=row.id, prompts=missing))
         connection.execute("UPDATE runs SET to_ask = ? WHERE id = ?", (len(asks), run_id))
         if not asks:
             note_asks(workspace, changes)
@@ -67,7 +73,7 @@ def plan_work(
         condition_id=condition_id,
         file_ids=tuple(row.id for row in rows),
         asks=tuple(asks),
-        kept=len(wanted) - len(asks) - len(failed),
+        kept=len(files) - len(asks) - len(failed),
         moved=moved,
         failed=failed,
         changes=tuple(changes),
@@ -86,7 +92,7 @@ def note_asks(workspace: Workspace, changes: Sequence[AskChange]) -> None:
 
 def answered_prompts(
     workspace: Workspace, condition_id: int, strict: Provenance | None = None
-) -> dict[int, frozenset[int]]:
+) -> dict[int | None, frozenset[int]]:
     """For each photo's id the ids of the prompts that have an answer under a condition. Equal sets are one object."""
     where, values = "condition_id = ?", [condition_id]
     if strict is not None:
@@ -96,7 +102,7 @@ def answered_prompts(
         f"SELECT photo_id, group_concat(prompt_id) FROM answers WHERE {where} GROUP BY photo_id", values
     )
     parsed: dict[str, frozenset[int]] = {}
-    answered = {}
+    answered: dict[int | None, frozenset[int]] = {}
     for photo_id, prompts in rows:
         if prompts not in parsed:
             parsed[prompts] = frozenset(map(int, prompts.split(",")))
@@ -133,13 +139,16 @@ def _condition_id(workspace: Workspace, condition: Condition) -> int:
 
 def _changed_asks(
     workspace: Workspace,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[tuple[PromptSet, ...]],
     rows: Sequence[FileRow],
     sets: PromptSets,
     condition_id: int,
     run_id: int,
 ) -> list[AskChange]:
     """What is asked of each file from this run on, where that is not what was asked before."""
+    alike = wanted[0] if wanted and all(each is wanted[0] for each in wanted) else ()
+    if alike and all(_asked_of_all(workspace, each, sets.id(each), condition_id) for each in alike):
+        return []
     noted = {
         row[:3]: row[3:]
         for row in workspace.connection.execute(
@@ -147,12 +156,26 @@ def _changed_asks(
         )
     }
     changed: list[AskChange] = []
-    for each, row in zip(wanted, rows, strict=True):
-        for prompts in each.sets:
-            set_id = sets.id(prompts)
-            if noted.get((row.id, prompts.recipe.id, prompts.language)) != (set_id, condition_id):
-                changed.append((row.id, prompts.recipe.id, prompts.language, set_id, condition_id, run_id))
+    named: dict[int, list[tuple[str, str, tuple[int, int]]]] = {}
+    for prompt_sets, row in zip(wanted, rows, strict=True):
+        if id(prompt_sets) not in named:  # most photos of a run have one and the same
+            named[id(prompt_sets)] = [
+                (each.recipe.id, each.language, (sets.id(each), condition_id)) for each in prompt_sets
+            ]
+        for recipe, language, asked in named[id(prompt_sets)]:
+            if noted.get((row.id, recipe, language)) != asked:
+                changed.append((row.id, recipe, language, *asked, run_id))
     return changed
+
+
+def _asked_of_all(workspace: Workspace, prompts: PromptSet, set_id: int, condition_id: int) -> bool:
+    """Whether every file of the workspace is asked this set already: known by counting, for a file is asked one."""
+    asked, files = workspace.connection.execute(
+        "SELECT (SELECT count(*) FROM asks WHERE recipe = ? AND language = ? AND prompt_set_id = ?"
+        " AND condition_id = ?), (SELECT count(*) FROM files)",
+        (prompts.recipe.id, prompts.language, set_id, condition_id),
+    ).fetchone()
+    return bool(asked == files)
 
 
 def _failures(workspace: Workspace, condition_id: int, settings: str) -> Mapping[tuple[int, Size], str]:

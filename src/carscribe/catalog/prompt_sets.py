@@ -18,7 +18,7 @@ class PromptSets:
         self._ids: dict[int, int] = {}
         self._prompt_ids: dict[int, tuple[int, ...]] = {}
         self._recipes: dict[int, int] = {}
-        self._missing: dict[tuple[tuple[int, ...], int], tuple[Prompt, ...]] = {}
+        self._missing: dict[tuple[int, int], tuple[Prompt, ...]] = {}
         self._alive: list[object] = []  # ids of objects are theirs only while they live
 
     def id(self, prompts: PromptSet) -> int:
@@ -32,9 +32,9 @@ class PromptSets:
 
     def missing(self, sets: tuple[PromptSet, ...], answered: frozenset[int]) -> tuple[Prompt, ...]:
         """The prompts of some sets, each once, less those answered; remembered, for most photos are alike."""
-        key = (tuple(map(id, sets)), id(answered) if answered else 0)
+        key = (id(sets), id(answered))
         if key not in self._missing:
-            self._alive.append(answered)
+            self._alive += [sets, answered]
             asked = {
                 prompt_id: prompt
                 for each in reversed(sets)  # two recipes may hold one prompt: it is the first one's

@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,9 +54,10 @@ def walk_photos(folder: Path) -> Walk:
         if real in entered or (prefix and _is_above(real, root)):
             continue
         entered.add(real)
+        inside = os.path.join(real, "")  # noqa: PTH118 - text: a Path for each of a million files is slow
         for entry in _entries(at, ignored, top=not prefix):
             key = f"{prefix}{entry.name}"
-            place = os.path.join(real, entry.name)  # noqa: PTH118 - text: a Path for each of a million files is slow
+            place = f"{inside}{entry.name}"
             is_folder = _is_folder(entry)
             # A file that is no link is where it is; folders are asked, for Windows has links that do not say so.
             target = os.path.realpath(entry.path) if is_folder or entry.is_symlink() else place
@@ -75,14 +76,15 @@ def natural_order(key: str) -> tuple[tuple[tuple[str | int, ...], ...], str]:
     >>> sorted(["b/10.jpg", "b/2.jpg", "B/3.jpg", "a.jpg"], key=natural_order)
     ['a.jpg', 'b/2.jpg', 'B/3.jpg', 'b/10.jpg']
     """
-    folded = unicodedata.normalize("NFC", key).casefold()
-    # Split by a group, texts and numbers alternate: like is always compared with like.
-    return tuple(tuple(_pieces(part)) for part in folded.split("/")), key
+    folded = key.lower() if key.isascii() else unicodedata.normalize("NFC", key).casefold()
+    return tuple(map(_pieces, folded.split("/"))), key
 
 
-def _pieces(part: str) -> Iterator[str | int]:
-    for place, piece in enumerate(_NUMBERS.split(part)):
-        yield int(piece) if place % 2 else piece
+def _pieces(part: str) -> tuple[str | int, ...]:
+    """A name's texts and numbers. Split by a group they alternate: like is always compared with like."""
+    pieces: list[str | int] = list(_NUMBERS.split(part))
+    pieces[1::2] = map(int, pieces[1::2])
+    return tuple(pieces)
 
 
 def _entries(folder: Path, ignored: Counter[str], *, top: bool) -> list[os.DirEntry[str]]:

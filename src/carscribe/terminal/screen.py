@@ -78,7 +78,7 @@ def histogram(values: Sequence[int], *, bins: int = 8) -> str:
     """How values are spread, on one line: the smallest, a bar for each of the bins, the largest.
 
     >>> histogram([10, 20, 20, 30]), histogram([7, 7]), histogram([])
-    ('10 ▄ █ ▄ 30', '7 █ 7', 'none')
+    ('10 ▄  █  ▄ 30', '7 █ 7', 'none')
     """
     if not values:
         return "none"
