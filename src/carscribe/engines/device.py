@@ -2,8 +2,17 @@
 
 import platform
 import sys
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
+
+
+def version_of(package: str) -> str:
+    """The version of an installed package; "unknown" for one that runs from a folder."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def hardware_name(device: torch.device) -> str:

@@ -9,7 +9,6 @@ import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +18,7 @@ from carscribe import memory
 from carscribe.engines.checkpoint import Checkpoint, first_line
 from carscribe.engines.decoding import answer_slots, decode, not_finite
 from carscribe.engines.device import free_bytes as free_bytes
-from carscribe.engines.device import hardware_name, peak_host_bytes
+from carscribe.engines.device import hardware_name, peak_host_bytes, version_of
 from carscribe.engines.packed import ATTENTION, PackedCache, PackedModel, register_attention
 from carscribe.engines.prompting import PromptEncoder
 from carscribe.errors import CheckpointError, EngineError, NumericsError, OutOfMemoryError
@@ -87,7 +86,7 @@ class LocalEngine:
             dtype=dtype,
             weights=weights,
             hardware=hardware_name(self._device),
-            versions={name: version(name) for name in ("carscribe", "torch", "transformers", "pillow")},
+            versions={name: version_of(name) for name in ("carscribe", "torch", "transformers", "pillow")},
             notes=notes,
             words_mean_nothing=words_mean_nothing,
         )
