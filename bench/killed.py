@@ -24,7 +24,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--recipe", default="designer")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
@@ -34,27 +33,31 @@ def main() -> int:
             figures[mount] = kill_and_go_on(Path(folder) / "workspace", options, mount)
         print(mount, figures[mount], flush=True)
     command = f"python bench/killed.py --photos DIR --model {options.model} --kills {options.kills}"
-    print(record("killed", {"model": options.model, "recipe": options.recipe, **figures}, command=command))
+    print(record("killed", {"model": options.model, **figures}, command=command))
     return 0 if all(each["exactly_once"] for each in figures.values()) else 1
 
 
 def kill_and_go_on(workspace: Path, options: argparse.Namespace, mount: str) -> dict[str, object]:
     """The counts of one workspace that was killed often."""
     command = [sys.executable, "-m", "carscribe", "describe", str(options.photos), "-w", str(workspace)]
-    command += ["--model", options.model, "--recipe", options.recipe]
+    command += ["--model", options.model, "--language", "en", "--language", "ko"]
+    for recipe in ("designer", "detailed", "brief"):
+        command += ["--recipe", recipe]
     environment = {**os.environ, "CARSCRIBE_MOUNT": mount}
-    moment, longest_s, kept, kills, useful = random.Random(options.seed), 8.0, 0, 0, 0
+    moment, kills, useful = random.Random(options.seed), 0, 0
     while kills < options.kills:
+        before = answers(workspace)
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(moment.uniform(0, longest_s))
+        if kills % 3:  # two of three while it asks, the third at any moment since its start
+            while process.poll() is None and not asking(workspace, process.pid):
+                time.sleep(0.02)
+        time.sleep(moment.uniform(0, 5 if kills % 3 else 8))
         process.kill()
         if process.wait() >= 0:
             print(f"  finished by itself after {kills} kills", flush=True)
             break
         kills += 1
-        before, kept = kept, answers(workspace)
-        useful += kept > before
-        longest_s *= 1.15 if kept == before else 0.85
+        useful += answers(workspace) > before
     last = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8", check=False)
     with closing(sqlite3.connect(workspace / "catalog.sqlite")) as connection:
         twice = connection.execute(
@@ -75,8 +78,18 @@ def kill_and_go_on(workspace: Path, options: argparse.Namespace, mount: str) -> 
         "questions": asked,
         "answers": total,
         "answered_twice": twice,
-        "exactly_once": last.returncode == 0 and not twice and total == photos * asked,
+        "exactly_once": kills == options.kills and last.returncode == 0 and not twice and total == photos * asked,
     }
+
+
+def asking(workspace: Path, pid: int) -> bool:
+    """Whether a process has loaded its model and begun to ask."""
+    try:
+        with closing(sqlite3.connect(f"file:{workspace}/catalog.sqlite?mode=ro", uri=True)) as connection:
+            found = connection.execute("SELECT 1 FROM runs WHERE pid = ? AND state = 'running'", (pid,))
+            return found.fetchone() is not None
+    except sqlite3.OperationalError:
+        return False
 
 
 def answers(workspace: Path) -> int:

@@ -13,7 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 ROOT = Path(__file__).parents[1]
-WIDTH = 84
+WIDTH = 96
+COMMANDS = (
+    "describe images --metadata cars.json --model demo -w cars.ws",
+    "export cars.ws --format kohya --budget clip --to captions",
+)
 sys.path.insert(0, str(ROOT / "demo"))
 
 
@@ -23,21 +27,24 @@ def main() -> None:
 
     folder = Path(tempfile.mkdtemp(prefix="carscribe-picture-"))
     draw_all(folder)
-    command = ["describe", "images", "--metadata", "cars.json", "--model", "demo"]
-    done = subprocess.run(
-        [sys.executable, "-m", "carscribe", *command],
-        cwd=folder,
-        env={**os.environ, "COLUMNS": str(WIDTH)},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=True,
-    )
+    lines = []
+    for command in COMMANDS:
+        done = subprocess.run(
+            [sys.executable, "-m", "carscribe", *command.split()],
+            cwd=folder,
+            env={**os.environ, "COLUMNS": str(WIDTH)},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=True,
+        )
+        plan, begin, sums = done.stderr.partition("Done ")  # a terminal shows the table between these two
+        lines.append(Text(f"$ carscribe {command}", style="bold"))
+        lines.append(Text(f"{plan}{done.stdout}{begin}{sums}".rstrip() + "\n"))
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True)
-        console.print(Text(f"$ carscribe {' '.join(command)}", style="bold"))
-        plan, _, sums = done.stderr.partition("Done ")  # a terminal shows the table between these two
-        console.print(Text(f"{plan}{done.stdout}Done {sums}".rstrip()))
+        for line in lines:
+            console.print(line)
         console.save_svg(str(ROOT / "docs" / "terminal.svg"), title="carscribe")
 
 
