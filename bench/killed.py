@@ -43,7 +43,7 @@ def kill_and_go_on(workspace: Path, options: argparse.Namespace, mount: str) -> 
     command += ["--model", options.model, "--language", "en", "--language", "ko"]
     for recipe in ("designer", "detailed", "brief"):
         command += ["--recipe", recipe]
-    environment = {**os.environ, "CARSCRIBE_MOUNT": mount}
+    environment = {**os.environ, "CARSCRIBE_MOUNT": mount, "OMP_NUM_THREADS": "1"}
     moment, kills, useful = random.Random(options.seed), 0, 0
     while kills < options.kills:
         before = answers(workspace)

@@ -6,8 +6,8 @@
 The model is loaded only when something is to be asked of it.
 """
 
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,10 +21,14 @@ from carscribe.catalog.writing import Outcome, RunWriter
 from carscribe.engines import Engine
 from carscribe.engines.checkpoint import weights_identity
 from carscribe.engines.choosing import ModelChoice
+from carscribe.errors import WorkspaceError
 from carscribe.photos.tiles import choose_grid
 from carscribe.pipeline import ModelRequest, Prompter, ReadSettings, RunPlan, ask, tiling_for
 from carscribe.records import Answer, EngineCard, JudgedAnswer, PhotoResult, Prompt
 from carscribe.tally import Tally
+
+HELD = 256
+"""Photos that turned out to be known, or unreadable, and are written down together."""
 
 
 def _nothing(_: str) -> None:
@@ -165,7 +169,7 @@ def ask_missing(
     to_ask = ((each.index, each.file, each.prompts) for each in job.work.asks)
     try:
         with closing(ask(to_ask, engine, job.plan.read, say=say, stopped=stopped, admit=admit)) as settled:
-            for results in settled:
+            for results in _in_batches(settled):
                 writer.keep([outcome(result) for result in results])
                 tally.add(results)
                 yield results
@@ -175,7 +179,20 @@ def ask_missing(
         raise
     finally:
         more = {"catalog_seconds": round(writer.seconds, 3), "peak_bytes": engine.peak_bytes}
-        writer.close(state, tally.figures() | more)
+        with suppress(WorkspaceError) if state == "failed" else nullcontext():  # what failed first is what is told
+            writer.close(state, tally.figures() | more)
+
+
+def _in_batches(settled: Iterable[list[PhotoResult]]) -> Iterator[list[PhotoResult]]:
+    """Results as they come, save that those which took no engine wait for the next that did: a transaction costs."""
+    held: list[PhotoResult] = []
+    for results in settled:
+        held += results
+        if len(held) >= HELD or any(result.answers for result in results):
+            yield held
+            held = []
+    if held:
+        yield held
 
 
 def in_order(job: Job, asked: Generator[list[PhotoResult], None, None] | None) -> Iterator[PhotoResult]:
@@ -218,9 +235,9 @@ def _result(job: Job, index: int, photo: KeptPhoto) -> PhotoResult:
         for judged in photo.answers
         if judged.recipe_id in recipes and judged.language in languages and (answer := counting_answer(judged))
     )
-    error = photo.failure
-    if error is None and any(recipe in recipes and language in languages for recipe, _, language in photo.missing):
-        error = "has the same bytes as a photo that was set aside"
+    error = None
+    if any(recipe in recipes and language in languages for recipe, _, language in photo.missing):
+        error = photo.failure or "has the same bytes as a photo that was set aside"
     return PhotoResult(
         index=index,
         file=job.plan.files[index],

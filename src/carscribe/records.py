@@ -207,8 +207,8 @@ class JudgedAnswer:
 class Description:
     """Answers composed for one budget (a text encoder's limit).
 
-    `tokens` counts as the encoder does, its special tokens included; None where nothing counts. `dropped` holds the
-    whole phrases for which no room was left, the most important first; `repeated` those that were said already.
+    `tokens` counts as the budget does; None where nothing counts. `dropped` holds the phrases for which no room was
+    left, the most important first (with "…" one that was not finished); `repeated` those that were said already.
     `fallbacks` names the questions whose answer was taken in another language, since the encoder hardly knows this one.
     """
 

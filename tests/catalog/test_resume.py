@@ -1,9 +1,10 @@
 """A workspace is asked only for what it lacks: what decides that, and what does not."""
 
+import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,13 @@ from fakes import FakeEngine
 from photos_on_disk import write_photos
 
 import carscribe
-from carscribe.records import PhotoResult, Tiling
+from carscribe import keeping
+from carscribe.catalog.status import last_run
+from carscribe.catalog.workspace import read_workspace, write_workspace
+from carscribe.catalog.writing import Outcome, RunWriter
+from carscribe.errors import WorkspaceError
+from carscribe.pipeline import ModelRequest, plan_run
+from carscribe.records import Answer, PhotoResult, Request, Tiling
 
 Ask = Callable[..., tuple[int, list[PhotoResult]]]
 
@@ -237,7 +244,9 @@ def test_a_touched_photo_is_read_again_and_not_asked(ask: Ask, tmp_path: Path) -
     assert ask()[0] == 0
 
 
-def test_a_failure_is_kept_and_tried_again_when_asked_or_when_the_file_changes(ask: Ask, tmp_path: Path) -> None:
+def test_a_failure_is_kept_and_tried_again_when_asked_or_when_the_file_changes(
+    ask: Ask, tmp_path: Path, rows: Callable[[str], list[object]]
+) -> None:
     broken = tmp_path / "photos" / "차 2.png"
     whole = broken.read_bytes()
     broken.write_bytes(whole[:60])
@@ -247,7 +256,9 @@ def test_a_failure_is_kept_and_tried_again_when_asked_or_when_the_file_changes(a
     _, again = ask(engine)
     assert again[2].error == results[2].error
     assert engine.batches == []
+    tried = rows("SELECT count(*) FROM failures")
     assert ask(retry_failed=True)[1][2].error == results[2].error
+    assert (tried, rows("SELECT count(*) FROM failures")) == ([(1,)], [(2,)])
     broken.write_bytes(whole)
     count, healed = ask()
     assert (count, healed[2].error) == (2, None)
@@ -300,3 +311,108 @@ def test_a_consumer_that_stops_early_leaves_a_stopped_run_to_go_on_with(
     results.close()  # type: ignore[attr-defined]
     assert rows("SELECT state FROM runs") == [("stopped",)]
     assert ask()[0] < 10
+
+
+def listed(folder: Path) -> Path:
+    """A list of the photos, so that one that is gone is still asked for."""
+    path = folder / "list.json"
+    path.write_text(json.dumps([{"image": str(file)} for file in sorted((folder / "photos").glob("*.png"))]), "utf-8")
+    return path
+
+
+def test_a_file_that_is_gone_for_a_while_keeps_its_answers(ask: Ask, tmp_path: Path) -> None:
+    photos = listed(tmp_path)
+    assert ask(photos=photos)[0] == 10
+    away = (tmp_path / "photos" / "차 0.png").rename(tmp_path / "away")
+    count, results = ask(photos=photos)
+    assert (count, [len(result.answers) for result in results]) == (0, [2] * 5)
+    assert "does not exist" in str(ask(photos=photos, languages=["ko"])[1][0].error)
+    away.rename(tmp_path / "photos" / "차 0.png")
+    count, results = ask(photos=photos, languages=["ko"])
+    assert (count, [result.error for result in results]) == (2, [None] * 5)
+
+
+def test_a_failure_of_one_recipe_is_none_of_another(ask: Ask, tmp_path: Path) -> None:
+    photos = listed(tmp_path)
+    (tmp_path / "photos" / "차 0.png").rename(tmp_path / "away")
+    assert ask(photos=photos)[1][0].error
+    (tmp_path / "away").rename(tmp_path / "photos" / "차 0.png")
+    results = ask(photos=photos, recipes=["brief"])[1]
+    assert [(result.error, len(result.answers)) for result in results] == [(None, 1)] * 5
+
+
+def test_a_copy_beside_the_original_is_another_file_of_the_same_photo(
+    ask: Ask, tmp_path: Path, rows: Callable[[str], list[object]]
+) -> None:
+    ask()
+    shutil.copytree(tmp_path / "photos", tmp_path / "copy")
+    assert ask(photos=tmp_path / "copy")[0] == 0
+    assert rows("SELECT count(*), count(DISTINCT photo_id) FROM files") == [(10, 5)]
+
+
+def test_a_folder_reached_through_a_link_is_the_same_folder(
+    ask: Ask, tmp_path: Path, rows: Callable[[str], list[object]]
+) -> None:
+    ask()
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    assert ask(photos=tmp_path / "link")[0] == 0
+    assert rows("SELECT count(*) FROM files") == [(5,)]
+
+
+def test_photos_that_were_only_touched_are_written_down_together(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask()
+    for path in (tmp_path / "photos").iterdir():
+        os.utime(path, (1, 1))
+    kept: list[int] = []
+
+    class Counting(RunWriter):
+        def keep(self, outcomes: Sequence[Outcome]) -> None:
+            kept.append(len(outcomes))
+            super().keep(outcomes)
+
+    monkeypatch.setattr(keeping, "RunWriter", Counting)
+    assert ask()[0] == 0
+    assert kept == [5]
+
+
+def test_the_same_commit_of_a_hub_model_is_gone_on_with(tmp_path: Path, ask: Ask) -> None:
+    engine = FakeEngine()
+    engine.card = replace(engine.card, model="a/b", weights="hub:" + "c" * 40)  # type: ignore[misc]
+    ask(engine)
+    said: list[str] = []
+    with read_workspace(tmp_path / "공간") as opened:
+        before = last_run(opened)
+    assert before is not None
+    as_before = keeping._as_before
+    assert as_before(ModelRequest(), before, said.append) == ModelRequest(model="a/b", revision="c" * 40)
+    assert as_before(ModelRequest(model="a/b"), before, said.append).revision == "c" * 40
+    assert as_before(ModelRequest(model="a/b", revision="main"), before, said.append).revision == "main"
+    assert as_before(ModelRequest(model="x/y"), before, said.append).revision is None
+    assert "--revision main" in said[1]
+
+
+def test_a_run_that_is_told_to_stop_ends_after_a_batch(tmp_path: Path, ask: Ask, recipe: Path) -> None:
+    plan = plan_run(tmp_path / "photos", recipes=[recipe], compare_bytes=False)
+    with write_workspace(tmp_path / "공간", create=True) as opened:
+        job = keeping.prepare(opened, plan, FakeEngine(limit=2))
+        told: list[bool] = []
+        asked = keeping.ask_missing(job, FakeEngine(limit=2), stopped=lambda: bool(told))
+        assert len(next(asked)) == 2
+        told.append(True)
+        assert list(asked) == []
+        ended = last_run(opened)
+    assert ended is not None
+    assert ended.state == "stopped"
+    assert ask()[0] == 6
+
+
+def test_a_workspace_that_is_removed_meanwhile_is_said(tmp_path: Path, ask: Ask) -> None:
+    class Removing(FakeEngine):
+        def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
+            shutil.rmtree(tmp_path / "공간", ignore_errors=True)
+            return super().answer(requests)
+
+    with pytest.raises(WorkspaceError, match="was removed meanwhile"):
+        ask(Removing())

@@ -1,7 +1,10 @@
 """Opening a workspace: what is refused, and with which words; what is counted in one."""
 
 import os
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +13,12 @@ import pytest
 from fakes import FakeEngine
 from workspaces import make_workspace
 
+import carscribe
+from carscribe.catalog import reading
 from carscribe.catalog.database import connect, migrations
 from carscribe.catalog.reading import asked_models, asked_recipes, find_files, kept_photos
 from carscribe.catalog.status import status_of
-from carscribe.catalog.workspace import read_workspace, write_workspace
+from carscribe.catalog.workspace import Workspace, read_workspace, write_workspace
 from carscribe.errors import WorkspaceBusyError, WorkspaceError
 
 
@@ -150,7 +155,7 @@ def test_the_status_counts_by_recipe_language_and_model(tmp_path: Path) -> None:
         ("en", 4, 3, 6, 8),
         ("ko", 2, 1, 2, 4),
     ]
-    assert list(status.failed) == ["broken.png"]
+    assert [key for key, _ in status.failed] == ["broken.png"]
     assert not status.complete
 
 
@@ -197,3 +202,90 @@ def test_a_name_with_percent_signs_means_itself(tmp_path: Path) -> None:
         assert find_files(opened, "%") == []
         assert [key for _, key in find_files(opened, "차_0")] == []
         assert len(find_files(opened, "차")) == 3
+
+
+KILLED_IN_A_TRANSACTION = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 2")
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE files SET key = 'half ' || key")
+for i in range(2000):
+    connection.execute("INSERT INTO prompts (text, choices, max_new_tokens) VALUES (?, '[]', 1)", (str(i) * 50,))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills a process in the middle of a transaction")
+def test_what_a_killed_writer_left_half_done_is_undone_before_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARSCRIBE_MOUNT", "network")
+    workspace = make_workspace(tmp_path)
+    subprocess.run([sys.executable, "-c", KILLED_IN_A_TRANSACTION, str(workspace / "catalog.sqlite")], check=False)
+    assert (workspace / "catalog.sqlite-journal").exists()
+    with read_workspace(workspace) as opened:
+        assert opened.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert [photo.file.key for photo in kept_photos(opened)] == ["차 0.png", "차 1.png", "차 2.png"]
+
+
+def test_a_transaction_that_cannot_be_ended_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARSCRIBE_MOUNT", "network")
+    workspace = make_workspace(tmp_path)
+    with (
+        write_workspace(workspace, create=False) as opened,
+        closing(sqlite3.connect(workspace / "catalog.sqlite", isolation_level=None)) as reader,
+    ):
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM photos").fetchone()
+        opened.connection.execute("PRAGMA busy_timeout = 10")
+        with pytest.raises(WorkspaceError, match="locked"), opened.transaction():
+            opened.connection.execute("UPDATE photos SET width_px = 7")
+        reader.execute("COMMIT")
+        with opened.transaction():
+            opened.connection.execute("UPDATE photos SET width_px = 8")
+        assert opened.connection.execute("SELECT DISTINCT width_px FROM photos").fetchall() == [(8,)]
+
+
+def test_what_fails_in_a_transaction_leaves_nothing_of_it(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+
+    def fail_half_way(opened: Workspace) -> None:
+        with opened.transaction():
+            opened.connection.execute("UPDATE photos SET width_px = 7")
+            raise KeyError
+
+    with write_workspace(workspace, create=False) as opened:
+        with pytest.raises(KeyError):
+            fail_half_way(opened)
+        assert opened.connection.execute("SELECT DISTINCT width_px FROM photos").fetchall() == [(32,)]
+
+
+def test_a_reader_goes_on_when_a_run_with_another_model_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARSCRIBE_MOUNT", "network")
+    monkeypatch.setattr(reading, "PAGE", 1)
+    workspace = make_workspace(tmp_path)
+    with read_workspace(workspace) as opened:
+        photos = kept_photos(opened)
+        next(photos)
+        other = FakeEngine()
+        other.card = replace(other.card, model="other", weights="other", dtype="int8")  # type: ignore[misc]
+        make_workspace(tmp_path, engine=other)
+        assert [{origin.model for origin in photo.origins if origin} for photo in photos] == [{"other"}, {"other"}]
+
+
+def test_the_recipe_asked_last_comes_first_even_if_it_had_nothing_to_ask(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    make_workspace(tmp_path, recipes=["brief"])
+    make_workspace(tmp_path)
+    with read_workspace(workspace) as opened:
+        assert list(asked_recipes(opened)) == ["own", "brief"]
+
+
+def test_files_of_one_name_that_fail_are_all_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"")
+        list(carscribe.describe(tmp_path / name, workspace=tmp_path / "ws", engine=FakeEngine()))
+    with read_workspace(tmp_path / "ws") as opened:
+        assert [key for key, _ in status_of(opened).failed] == ["1.png", "1.png"]

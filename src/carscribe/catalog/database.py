@@ -53,7 +53,12 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
+        try:
+            connection.execute("COMMIT")
+        except BaseException:  # a reader that holds on for too long, a full disk
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
 
 
 @contextmanager
@@ -73,9 +78,9 @@ def migrations() -> list[tuple[int, str]]:
 
 
 def _open(path: Path, *, write: bool) -> sqlite3.Connection:
-    mode = "rwc" if write else "ro"
+    mode, uri = "rwc" if write else "ro", path.absolute().as_uri()
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=BUSY_S, isolation_level=None,
+        f"{uri}?mode={mode}", uri=True, timeout=BUSY_S, isolation_level=None,
         check_same_thread=False,
     )  # fmt: skip
     try:
@@ -84,8 +89,13 @@ def _open(path: Path, *, write: bool) -> sqlite3.Connection:
         connection.close()
         if write or path.with_name(f"{FILE}-wal").exists():
             raise
+        if path.with_name(f"{FILE}-journal").exists():  # a killed writer's: it has to be rolled back before reading
+            connection = sqlite3.connect(f"{uri}?mode=rw", uri=True, timeout=BUSY_S, isolation_level=None)
+            connection.execute("SELECT count(*) FROM sqlite_schema")
+            connection.execute("PRAGMA query_only = ON")
+            return connection
         # A write-ahead database in a folder that may not be written: nobody writes it, so it may be read as it lies.
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None)
+        connection = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
     return connection
 
 

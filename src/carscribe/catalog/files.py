@@ -47,15 +47,17 @@ def note_files(workspace: Workspace, files: Sequence[PhotoFile]) -> tuple[list[F
     next_id = 1 + (connection.execute("SELECT max(id) FROM files").fetchone()[0] or 0)
     moved = 0
     for file, path, size in zip(files, paths, _sizes(paths, workspace.mount.network), strict=True):
-        now = (path, file.key, *size, *_metadata(file.metadata))
         row = known.get(path)
+        # Of a file that is not there at the moment, what was known stays.
+        known_size = row[4:6] if row is not None and size == (None, None) else size
+        now = (path, file.key, *known_size, *_metadata(file.metadata))
         if row is None and (before := gone.get(file.key)) and before[4] == size[0] and not os.path.lexists(before[2]):
             row, moved = gone.pop(file.key), moved + 1
         if row is None:
             rows.append(FileRow(next_id + len(added), None, size))
             added.append((rows[-1].id, *now))
             continue
-        photo_id = row[1] if row[4:6] == size else None
+        photo_id = row[1] if row[4:6] == known_size else None
         if row[2:] != now:
             changed.append((photo_id, *now, row[0]))
         rows.append(FileRow(row[0], photo_id, size))
@@ -82,12 +84,13 @@ def _metadata(metadata: Metadata) -> tuple[str | None, str | None, str]:
 
 def _sizes(paths: Sequence[str | bytes], network: bool) -> Iterable[Size]:
     if not network:
-        return map(_size, paths)
+        return map(size_of, paths)
     with ThreadPoolExecutor(STAT_THREADS) as pool:
-        return list(pool.map(_size, paths, chunksize=64))
+        return list(pool.map(size_of, paths, chunksize=64))
 
 
-def _size(path: str | bytes) -> Size:
+def size_of(path: str | bytes) -> Size:
+    """A file's size and time of change; (None, None) where it is not there."""
     try:
         status = os.stat(path)  # noqa: PTH116 - text: a Path for each of a million files is slow
     except (OSError, ValueError):
@@ -104,7 +107,7 @@ class _Absolute:
     def __call__(self, path: Path) -> str | bytes:
         folder, name = os.path.split(os.fspath(path))
         if folder not in self._folders:
-            self._folders[folder] = os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118 - as above
+            self._folders[folder] = os.path.join(os.path.realpath(folder), "")  # noqa: PTH118 - as above
         text = self._folders[folder] + name
         if text.isascii():
             return text

@@ -70,8 +70,10 @@ def sole_writer(
             note.write_text(json.dumps(asdict(_this_process())), "utf-8")
         yield
     finally:
-        with suppress(OSError):
-            note.unlink()
+        holder = holder_of(folder)
+        if holder is not None and (holder.host, holder.pid) == (socket.gethostname(), os.getpid()):
+            with suppress(OSError):
+                note.unlink()
         lock.release()
 
 

@@ -49,6 +49,7 @@ def plan_work(
         rows, moved = note_files(workspace, files)
         sets = PromptSets(workspace)
         wanted_of = [wanted(file.metadata) for file in files]
+        recipes = list(dict.fromkeys(each.recipe.id for each in wanted_of[0])) if wanted_of else []
         changes = _changed_asks(workspace, wanted_of, rows, sets, condition_id, run_id)
         answered = answered_prompts(workspace, condition_id, strict)
         failures = {} if retry_failed else _failures(workspace, condition_id, settings)
@@ -64,7 +65,9 @@ def plan_work(
                 failed[file.key] = reason
                 continue
             asks.append(Ask(index=index, file=file, file_id=row.id, prompts=missing))
-        connection.execute("UPDATE runs SET to_ask = ? WHERE id = ?", (len(asks), run_id))
+        connection.execute(
+            "UPDATE runs SET to_ask = ?, recipes = ? WHERE id = ?", (len(asks), compact_json(recipes), run_id)
+        )
         if not asks:
             note_asks(workspace, changes)
             connection.execute("UPDATE runs SET state = 'done', ended_at = ? WHERE id = ?", (now(), run_id))

@@ -95,14 +95,13 @@ def kept_photos(
 def asked_recipes(workspace: Workspace) -> dict[str, tuple[Language, ...]]:
     """The recipes that are asked of files, the last asked first, each with its languages."""
     with translated(workspace.path):
-        rows = workspace.connection.execute(
-            "SELECT recipe, language FROM (SELECT recipe, language, max(run_id) AS newest FROM asks GROUP BY 1, 2)"
-            " ORDER BY newest DESC, language"
-        )
+        rows = workspace.connection.execute("SELECT DISTINCT recipe, language FROM asks ORDER BY language")
         found: dict[str, tuple[Language, ...]] = {}
         for recipe, language in rows:
             found[recipe] = (*found.get(recipe, ()), language)
-        return found
+        runs = workspace.connection.execute("SELECT recipes FROM runs WHERE state <> 'planned' ORDER BY id DESC")
+        latest = dict.fromkeys(recipe for (recipes,) in runs for recipe in json.loads(recipes))
+        return {recipe: found[recipe] for recipe in (*latest, *found) if recipe in found}
 
 
 def asked_models(workspace: Workspace) -> tuple[str, ...]:
@@ -150,12 +149,9 @@ class _Reader:
         self._connection = workspace.connection
         self._recipe, self._model = recipe, model
         self._items: dict[int, tuple[_Item, ...]] = {}
-        self._models = dict(self._connection.execute("SELECT id, model FROM conditions"))
-        self._weights = dict(self._connection.execute("SELECT id, weights FROM conditions"))
-        self._provenances = {
-            row[0]: (row[1], row[2], json.loads(row[3]))
-            for row in self._connection.execute("SELECT id, dtype, device, versions FROM provenances")
-        }
+        self._models: dict[int, str] = {}
+        self._weights: dict[int, str] = {}
+        self._provenances: dict[int, tuple[str, str, Mapping[str, str]]] = {}
 
     def photos(self, rows: Sequence[tuple[Any, ...]]) -> list[KeptPhoto]:
         photo_ids = [row[6] for row in rows if row[6] is not None]
@@ -224,7 +220,9 @@ class _Reader:
             " finish, seconds, answered_at"
         )
         found = {}
-        for row in self._rows("answers", "photo_id", photo_ids, columns, "ORDER BY id"):
+        rows = self._rows("answers", "photo_id", photo_ids, columns, "ORDER BY id")
+        self._learn({row[2] for row in rows}, {row[4] for row in rows})
+        for row in rows:
             condition = row[2] if self._model is None else self._models[row[2]]
             answer = Answer(
                 recipe_id="",
@@ -251,6 +249,14 @@ class _Reader:
             )
             found[row[0], row[1], condition] = (answer, origin)
         return found
+
+    def _learn(self, conditions: set[int], provenances: set[int]) -> None:
+        """Look up those that are new; a run that began since the last page may have brought some."""
+        for row in self._rows("conditions", "id", list(conditions - self._models.keys()), "id, model, weights"):
+            self._models[row[0]], self._weights[row[0]] = row[1], row[2]
+        new = list(provenances - self._provenances.keys())
+        for row in self._rows("provenances", "id", new, "id, dtype, device, versions"):
+            self._provenances[row[0]] = (row[1], row[2], json.loads(row[3]))
 
     def _verdicts(self, photo_ids: Sequence[int]) -> dict[tuple[int, str, str, str], tuple[Verdict, int | None]]:
         """By (photo, recipe, question, language) the newest verdict, and the id of the answer that was judged."""

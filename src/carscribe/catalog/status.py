@@ -48,7 +48,7 @@ class RunEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """All counts. `failed` maps keys of files with answers missing to the reason of their last failure."""
+    """All counts. `failed` has (key, reason of its last failure) of every file that lacks answers for one."""
 
     files: int
     photos: int
@@ -56,7 +56,7 @@ class Status:
     answers: int
     catalog_bytes: int
     targets: tuple[Target, ...]
-    failed: Mapping[str, str]
+    failed: tuple[tuple[str, str], ...]
     verdicts: Mapping[str, int]
     runs: int
     last_run: RunEntry | None
@@ -165,11 +165,11 @@ def _targets(workspace: Workspace) -> tuple[tuple[Target, ...], set[int]]:
     return targets, incomplete
 
 
-def _failed(workspace: Workspace, incomplete: set[int]) -> dict[str, str]:
+def _failed(workspace: Workspace, incomplete: set[int]) -> tuple[tuple[str, str], ...]:
     rows = workspace.connection.execute(
         "SELECT file_id, key, error FROM failures JOIN files ON files.id = file_id ORDER BY failures.id"
     )
-    return {key: error for file_id, key, error in rows if file_id in incomplete}
+    return tuple({file_id: (key, error) for file_id, key, error in rows if file_id in incomplete}.values())
 
 
 def _verdicts(workspace: Workspace) -> dict[str, int]:

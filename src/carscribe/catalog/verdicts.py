@@ -10,6 +10,7 @@ from carscribe.catalog.reading import KeptPhoto, find_files, kept_photos
 from carscribe.catalog.text import writable
 from carscribe.catalog.workspace import Workspace
 from carscribe.errors import VerdictsError
+from carscribe.plaintext import plain_line
 from carscribe.records import JudgedAnswer
 
 Decision = Literal["approved", "edited", "rejected"]
@@ -154,7 +155,7 @@ def _decision(values: Mapping[str, str], answer: JudgedAnswer) -> Decision:
     model_text = answer.answer.text if answer.answer else None
     if model_text is None and decision != "edited":
         raise VerdictsError(f"{answer.question_id} has no answer yet that could be {decision}")
-    if decision == "approved" and text and text != model_text:
+    if decision == "approved" and text and plain_line(text) != plain_line(model_text or ""):
         raise VerdictsError(f"approves {text!r} where the answer is {model_text!r}; to put it in its place say edited")
     return decision
 

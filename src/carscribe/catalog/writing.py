@@ -1,15 +1,18 @@
 """A run, as it is written down: answers and failures in one transaction a batch, the sums at the end."""
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from carscribe.catalog.entries import Provenance, Work
+from carscribe.catalog.files import size_of
 from carscribe.catalog.planning import note_asks, now, provenance_id
 from carscribe.catalog.prompt_sets import find_prompt, prompt_identity
 from carscribe.catalog.text import compact_json, writable
 from carscribe.catalog.workspace import Workspace
+from carscribe.errors import WorkspaceError
 from carscribe.records import Answer, PhotoResult, Prompt
 
 PAGE = 500
@@ -82,6 +85,8 @@ class RunWriter:
         started = time.perf_counter()
         failed = [outcome for outcome in outcomes if outcome.result.error is not None]
         answered = [outcome for outcome in outcomes if outcome.result.error is None]
+        if not self._workspace.path.exists():  # SQLite would go on, into a file that nobody can open any more
+            raise WorkspaceError(f"{self._workspace.path} was removed meanwhile. Run the same command again.")
         with self._workspace.transaction():
             photo_ids = self._keep_photos(outcomes)
             self._keep_failures(failed)
@@ -152,15 +157,16 @@ class RunWriter:
     def _keep_failures(self, outcomes: Sequence[Outcome]) -> None:
         self._connection.executemany(
             "INSERT INTO failures (file_id, run_id, condition_id, settings, size_bytes, mtime_ns, error, failed_at)"
-            " SELECT id, ?, ?, ?, size_bytes, mtime_ns, ?, ? FROM files WHERE id = ?",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
+                    outcome.file_id,
                     self._work.run_id,
                     None if outcome.reading_failed else self._work.condition_id,
                     self._settings,
+                    *size_of(os.fspath(outcome.result.file.path)),
                     writable(outcome.result.error or ""),
                     now(),
-                    outcome.file_id,
                 )
                 for outcome in outcomes
             ],

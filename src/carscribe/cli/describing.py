@@ -166,7 +166,8 @@ def _into_workspace(
         view.show_work(job.work)
         if not job.work.asks:
             _write_lines(lines, job, None)
-            say(f"Nothing to ask: every answer is in {folder}, or failed before.")
+            failed = f"; {len(job.work.failed):,} photos failed before" if job.work.failed else ""
+            say(f"Nothing to ask: every answer there can be is in {folder}{failed}.")
             _show_next(view, folder)
             return True
         engine = _load(view, job.model) if isinstance(job.model, ModelChoice) else job.model

@@ -30,7 +30,7 @@ def show_status(screen: Screen, folder: Path, status: Status, writer: str | None
             f"version {target.version}, {target.language}, {target.model}: {target.complete:,} of {target.photos:,} "
             f"photos complete, {target.answered:,} of {target.wanted:,} answers",
         )
-    for number, (key, reason) in enumerate(status.failed.items()):
+    for number, (key, reason) in enumerate(status.failed):
         if number == FAILED_SHOWN:
             row("Failed", f"… and {len(status.failed) - FAILED_SHOWN:,} more; all with --json")
             break

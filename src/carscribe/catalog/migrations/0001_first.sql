@@ -89,6 +89,7 @@ CREATE TABLE runs (
     provenance_id INTEGER REFERENCES provenances,
     photos INTEGER NOT NULL,
     to_ask INTEGER NOT NULL,
+    recipes TEXT NOT NULL DEFAULT '[]',
     figures TEXT NOT NULL DEFAULT '{}'
 ) STRICT;
 
