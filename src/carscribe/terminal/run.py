@@ -92,7 +92,8 @@ class RunView:
             yield seen
         except KeyboardInterrupt:
             bar.stop()
-            self.screen.warn("Stopped. The same command goes on with the download where it is now.")
+            if bar.tasks[task].completed:
+                self.screen.warn("Stopped. The same command goes on with the download where it is now.")
             raise
         finally:
             bar.stop()
