@@ -129,8 +129,9 @@ def measure(folder: Path, count: int) -> dict[str, object]:
         with write_workspace(workspace, create=False) as opened:
             started = time.perf_counter()
             plan = plan_run(folder / "photos", compare_bytes=False)
+            found = time.perf_counter()
             job = keeping.prepare(opened, plan, engine)
-            resumes.append(time.perf_counter() - started)
+            resumes.append((found - started, time.perf_counter() - found))
         assert not job.work.asks
     return {
         "photos": count,
@@ -141,7 +142,8 @@ def measure(folder: Path, count: int) -> dict[str, object]:
         "writing_s": round(writing_s, 2),
         "catalog_s": round(catalog_s, 2),
         "catalog_share_at_photos_per_s": {pace: round(catalog_s * pace / count, 4) for pace in PACES},
-        "resume_find_and_plan_s": [round(seconds, 2) for seconds in resumes],
+        "resume_walk_folder_s": [round(walked_s, 2) for walked_s, _ in resumes],
+        "resume_plan_s": [round(planned_s, 2) for _, planned_s in resumes],
         "status_command_s": [round(timed(["status", str(workspace)]), 2) for _ in range(3)],
     }
 
