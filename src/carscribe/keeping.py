@@ -92,6 +92,8 @@ def prepare(
         chosen = model.choose(say)
         tiling, reserved = chosen.checkpoint.tiling, chosen.checkpoint.reserved
         name, weights = chosen.name, weights_identity(chosen.checkpoint, say)
+        if chosen.checkpoint.revision is None and not chosen.words_mean_nothing:
+            name = str(chosen.checkpoint.folder.absolute())  # to be found again from another folder
     else:
         chosen, tiling, reserved, name = model, model.tiling, model.reserved, model.card.model
         weights = model.card.weights or f"name:{name}@{model.card.revision or ''}"
@@ -202,8 +204,9 @@ def in_order(job: Job, asked: Generator[list[PhotoResult], None, None] | None) -
     try:
         for index in range(len(job.plan.files)):
             while index in waiting:
-                yield from _results(job, ready)
-                ready.clear()
+                if ready:
+                    yield from _results(job, ready)
+                    ready.clear()
                 settled = next(asked, None) if asked else None
                 if settled is None:
                     return

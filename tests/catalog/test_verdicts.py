@@ -10,6 +10,7 @@ import pytest
 from fakes import FakeEngine
 from workspaces import RECIPE, make_workspace
 
+import carscribe
 from carscribe.catalog.reading import KeptPhoto, kept_photos
 from carscribe.catalog.verdicts import Corrected, VerdictRow, correct
 from carscribe.catalog.workspace import read_workspace, write_workspace
@@ -169,3 +170,22 @@ def test_words_of_other_spellings_are_understood(take: Correct, workspace: Path)
     with read_workspace(workspace) as opened:
         rejected = [judged for kept in kept_photos(opened) for judged in kept.answers if judged.text is None]
     assert [(judged.question_id, judged.language) for judged in rejected] == [("wheels", "ko")]
+
+
+def test_of_two_rows_about_one_answer_the_later_counts(take: Correct, workspace: Path) -> None:
+    take(EDIT | {"text": "A"})
+    assert take(EDIT | {"text": "B"}, EDIT | {"text": "A"}).taken == {"edited": 2}
+    assert answer(workspace).text == "A"
+
+
+def test_a_name_that_is_no_text_is_an_error_and_no_crash(take: Correct) -> None:
+    with pytest.raises(VerdictsError, match="no photo"):
+        take(EDIT | {"photo": "caf\udce9.png"})
+
+
+def test_results_say_what_a_person_said(take: Correct, tmp_path: Path) -> None:
+    take(EDIT)
+    results = carscribe.describe(
+        tmp_path / "photos", workspace=tmp_path / "workspace", recipes=[tmp_path / "own.toml"], engine=FakeEngine()
+    )
+    assert "five-spoke alloy wheels" in [said.text for said in next(iter(results)).answers]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 
-from carscribe.errors import WorkspaceBusyError
+from carscribe.errors import WorkspaceBusyError, WorkspaceError
 
 LEASE_S = 60.0
 """Without a sign of life for so long, a lease on a network mount is taken over."""
@@ -55,15 +55,20 @@ def sole_writer(
     Raises: WorkspaceBusyError when another process writes.
     """
     lock: BaseFileLock
-    if network:
-        lock = lease = SoftFileLease(folder / LEASE, lease_duration=lease_s, thread_local=False)
-        _take_lease(lease, folder, say)
-    else:
-        lock = FileLock(folder / LOCK, thread_local=False)
-        try:
+    try:
+        if network:
+            lock = lease = SoftFileLease(folder / LEASE, lease_duration=lease_s, thread_local=False)
+            _take_lease(lease, folder, say)
+        else:
+            lock = FileLock(folder / LOCK, thread_local=False)
             lock.acquire(timeout=0)
-        except Timeout:
-            raise _busy(folder) from None
+    except Timeout:
+        raise _busy(folder) from None
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise WorkspaceError(
+            f"{folder} cannot be locked: {reason}. Check that you may write there, or name another workspace."
+        ) from None
     note = folder / HOLDER
     try:
         with suppress(OSError):  # the note is for people; the lock does not need it

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from carscribe.catalog.database import translated
+from carscribe.catalog.text import writable
 from carscribe.catalog.workspace import Workspace
 from carscribe.records import Answer, JudgedAnswer, Language, Metadata, PhotoFile, Verdict
 
@@ -117,7 +118,9 @@ def asked_models(workspace: Workspace) -> tuple[str, ...]:
 def find_files(workspace: Workspace, name: str) -> list[tuple[int, str]]:
     """(id, key) of the files a person may mean by `name`: a key, a path, a hash's beginning, else a part of a key."""
     with translated(workspace.path):
-        path = os.path.abspath(name)  # noqa: PTH100 - a name that is no path at all must pass too
+        path: str | bytes = os.path.abspath(name)  # noqa: PTH100 - a name that is no path at all must pass too
+        if writable(name) != name:  # a name of bytes that are no UTF-8
+            path, name = os.fsencode(path), writable(name)
         exact = workspace.connection.execute("SELECT id, key FROM files WHERE key = ? OR path = ?", (name, path))
         if found := exact.fetchall():
             return found

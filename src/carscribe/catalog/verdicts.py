@@ -163,13 +163,17 @@ def _decision(values: Mapping[str, str], answer: JudgedAnswer) -> Decision:
 def _append(workspace: Workspace, checked: Sequence[_Checked]) -> Corrected:
     taken: dict[Decision, int] = {}
     same = 0
+    counts: dict[tuple[str, str, str, str], tuple[Decision, str | None]] = {}  # a later row counts, not an earlier
     with workspace.transaction():
         for each in checked:
-            before = each.answer.verdict
-            if before and (before.decision, before.text) == (each.decision, each.text):
+            answer, said = each.answer, (each.decision, each.text)
+            question = (each.sha256, answer.recipe_id, answer.question_id, answer.language)
+            before = answer.verdict and (answer.verdict.decision, answer.verdict.text)
+            if counts.get(question, before) == said:
                 same += 1
                 continue
             _insert(workspace, each)
+            counts[question] = said
             taken[each.decision] = taken.get(each.decision, 0) + 1
     return Corrected(taken=taken, same=same)
 

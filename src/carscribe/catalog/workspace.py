@@ -81,8 +81,11 @@ def read_workspace(folder: Path) -> Iterator[Workspace]:
 
 
 def _must_exist(folder: Path) -> None:
-    if is_workspace(folder):
-        return
+    try:
+        if is_workspace(folder):
+            return
+    except OSError as error:
+        raise WorkspaceError(f"{folder} cannot be looked up: {error.strerror}. Check the path.") from None
     what = "is a file" if folder.is_file() else f"holds no {FILE}" if folder.exists() else "does not exist"
     raise WorkspaceError(f"No workspace at {folder}: it {what}. Make one with: carscribe describe PHOTOS -w {folder}")
 

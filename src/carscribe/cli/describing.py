@@ -1,5 +1,6 @@
 """`carscribe describe` and `carscribe recipes`."""
 
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -176,8 +177,11 @@ def _into_workspace(
         if tiles:
             commonest = max(tiles, key=lambda count: tiles[count])
             view.show_batch(tiles, engine.plan_batch(commonest, job.work.asks[0].prompts))
-        with finish_first() as stopped, view.progress(len(job.work.asks)) as seen:
-            asked = ask_missing(job, engine, say=say, stopped=stopped)
+        with (
+            finish_first() as stopped,
+            closing(ask_missing(job, engine, say=say, stopped=stopped)) as asked,
+            view.progress(len(job.work.asks)) as seen,
+        ):
             if lines.wanted:
                 _write_lines(lines, job, (seen(results) or results for results in asked))
             else:
@@ -216,13 +220,17 @@ def _show_lengths(view: "RunView", job: "Job") -> None:
     from carscribe.budgets.composing import compose
     from carscribe.budgets.counting import budget_of
     from carscribe.catalog.reading import kept_photos
+    from carscribe.errors import InputError
 
     budget, language = budget_of(LENGTHS_BUDGET), job.plan.languages[0]
     if not budget.knows(language) and "en" not in job.plan.languages:
         return
     file_ids = [each.file_id for each in job.work.asks[:LENGTHS_OF]]
     photos = kept_photos(job.workspace, file_ids=file_ids, recipe=job.plan.recipes[0].id)
-    described = [compose(photo.answers, budget, language=language) for photo in photos if photo.answers]
+    described = []
+    for photo in photos:
+        with suppress(InputError):  # not asked yet in a language that can be used: no figure is worth an error
+            described += [compose(photo.answers, budget, language=language)] if photo.answers else []
     view.show_lengths(described, budget.name, budget.limit)
 
 

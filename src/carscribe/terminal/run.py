@@ -184,7 +184,8 @@ class RunView:
             self.screen.warn(
                 f"Stopped: {done:,} photos are done and kept, {left:,} are left. Go on with the same command:"
             )
-            self.screen.warn(f"  {shlex.join(['carscribe', *sys.argv[1:]])}")
+            again = ["--overwrite"] if {"-o", "--output"} & set(sys.argv) and "--overwrite" not in sys.argv else []
+            self.screen.warn(f"  {shlex.join(['carscribe', *sys.argv[1:], *again])}")
         else:
             self.screen.warn(
                 f"Stopped: {done:,} photos are done and written, {left:,} are left. With -w WORKSPACE a run can go on "
