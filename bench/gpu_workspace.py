@@ -24,6 +24,7 @@ from typing import Any
 from PIL import Image
 
 from checkpoints import write_sized_checkpoint
+from killed import answers
 from recording import record
 
 
@@ -117,15 +118,6 @@ def run(command: list[str], workspace: Path, mount: str, number: signal.Signals 
         "kept": answers(workspace) - before,
         "said": "\n".join(lines) if process.returncode != 1 else text[-2000:],
     }
-
-
-def answers(workspace: Path) -> int:
-    """How many answers are kept; 0 before there is a catalogue."""
-    try:
-        with closing(sqlite3.connect(f"file:{workspace}/catalog.sqlite?mode=ro", uri=True)) as connection:
-            return int(connection.execute("SELECT count(*) FROM answers").fetchone()[0])
-    except sqlite3.OperationalError:
-        return 0
 
 
 if __name__ == "__main__":

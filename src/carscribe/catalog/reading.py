@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -285,17 +285,7 @@ def _judged(item: _Item, kept: tuple[Answer, Origin] | None, judged: tuple[Verdi
     """An answer with the verdict that counts. A rejection is of one answer: another one since is not judged yet."""
     answer = None
     if kept is not None:
-        found = kept[0]
-        answer = Answer(
-            recipe_id=item.recipe,
-            question_id=item.question,
-            language=item.language,
-            text=found.text,
-            tokens=found.tokens,
-            finish=found.finish,
-            scores=found.scores,
-            mass=found.mass,
-        )
+        answer = replace(kept[0], recipe_id=item.recipe, question_id=item.question, language=item.language)
     verdict = judged[0] if judged else None
     if judged and judged[0].decision == "rejected" and kept and judged[1] != kept[1].answer_id:
         verdict = None

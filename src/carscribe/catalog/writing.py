@@ -10,13 +10,11 @@ from carscribe.catalog.entries import Provenance, Work
 from carscribe.catalog.files import size_of
 from carscribe.catalog.planning import note_asks, now, provenance_id
 from carscribe.catalog.prompt_sets import find_prompt, prompt_identity
+from carscribe.catalog.reading import PAGE
 from carscribe.catalog.text import compact_json, writable
 from carscribe.catalog.workspace import Workspace
 from carscribe.errors import WorkspaceError
 from carscribe.records import Answer, PhotoResult, Prompt
-
-PAGE = 500
-"""Photos looked up in one statement; SQLite takes at least 999 values in one."""
 
 REMEMBERED = 4096
 """Tuples of prompts whose ids are remembered: with names in the prompts, every photo has its own."""
