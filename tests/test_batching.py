@@ -1,7 +1,6 @@
 """Batches have one tile count, nobody waits too long, and running out of memory loses no photo."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,12 +21,12 @@ def settled(groups: Iterable[list[PhotoResult]]) -> list[PhotoResult]:
 
 def pending(index: int, tiles: int) -> Pending:
     photo = TiledPhoto(sha256=f"{index}", width_px=9, height_px=9, tiles=np.full((tiles, 2, 2, 3), index, np.uint8))
-    file = PhotoFile(path=Path(f"{index}.jpg"), key=f"{index}.jpg")
+    file = PhotoFile(location=f"{index}.jpg", key=f"{index}.jpg")
     return Pending(index=index, file=file, photo=photo, prompts=(PROMPT,))
 
 
 def set_aside(index: int) -> PhotoResult:
-    return PhotoResult(index=index, file=PhotoFile(path=Path("x"), key="x"), error="unreadable")
+    return PhotoResult(index=index, file=PhotoFile(location="x", key="x"), error="unreadable")
 
 
 def fewer_tiles(photo: Pending, max_tiles: int) -> TiledPhoto:

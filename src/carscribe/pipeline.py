@@ -134,6 +134,7 @@ class ModelRequest:
         return self.choose().load()
 
 
+@collector_paused()
 def plan_run(
     photos: str | Path | Sequence[str | Path],
     *,
@@ -156,8 +157,7 @@ def plan_run(
         raise InputError(f"--limit must be at least 1, not {limit}.")
     loaded = _load_recipes(recipes, languages)
     sources = [Path(photos)] if isinstance(photos, str | Path) else [Path(source) for source in photos]
-    with collector_paused():
-        found = find_photos(sources[0] if len(sources) == 1 else sources, keys=metadata_keys)
+    found = find_photos(sources[0] if len(sources) == 1 else sources, keys=metadata_keys)
     files, match = found.files, None
     if not any(file.path.exists() for file in files):
         raise PhotosError(

@@ -37,7 +37,7 @@ def described(tmp_path: Path) -> Describe:
         path = folder / (file or f"{made}.png")
         path.write_bytes(stream.getvalue())
         return DescribedPhoto(
-            file=PhotoFile(path=path, key=key, metadata=Metadata(name=name, kind=kind)),
+            file=PhotoFile(location=str(path), key=key, metadata=Metadata(name=name, kind=kind)),
             sha256=hashlib.sha256(stream.getvalue()).hexdigest(),
             width_px=8,
             height_px=6,

@@ -26,7 +26,7 @@ CHANGES = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link"
 def photos(folder: Path, text: str) -> Iterator[DescribedPhoto]:
     for path in sorted(folder.iterdir()):
         yield DescribedPhoto(
-            file=PhotoFile(path=path, key=f"{text}/{path.name}"),
+            file=PhotoFile(location=str(path), key=f"{text}/{path.name}"),
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
             width_px=1,
             height_px=1,

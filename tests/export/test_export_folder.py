@@ -236,7 +236,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, format_: str
         "from carscribe.errors import OutputError\n"
         "from carscribe.records import *\n"
         "path, to = map(pathlib.Path, sys.argv[2:])\n"
-        "photo = DescribedPhoto(file=PhotoFile(path=path, key='a.png'), width_px=1, height_px=1, answers=(),\n"
+        "photo = DescribedPhoto(file=PhotoFile(location=str(path), key='a.png'), width_px=1, height_px=1, answers=(),\n"
         "    sha256=hashlib.sha256(path.read_bytes()).hexdigest(),\n"
         "    description=Description(text='car ' * 5000, budget='clip', tokens=1))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"

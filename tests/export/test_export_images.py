@@ -25,7 +25,7 @@ def test_missing_and_changed_images_are_named_and_not_written(described: Describ
     changed.file.path.write_bytes(changed.file.path.read_bytes() + b"!")
     folder.file.path.unlink()
     folder.file.path.mkdir()
-    zero = replace(zero, file=replace(zero.file, path=Path("a\0.png")))
+    zero = replace(zero, file=replace(zero.file, location="a\0.png"))
     report = export.write("kohya", [changed, good, gone, folder, zero], to, images=mode)  # type: ignore[arg-type]
     assert tree(to) == ["good.png", "good.txt"]
     assert (report.photos, report.missing.count, report.changed.count) == (1, 3, 1)
@@ -58,7 +58,7 @@ def test_links_take_no_space_and_copies_are_files_of_their_own(described: Descri
 def test_the_file_behind_a_symbolic_link_is_linked(described: Describe, to: Path, tmp_path: Path) -> None:
     photo = described("a.png")
     (tmp_path / "link.png").symlink_to(photo.file.path)
-    through = replace(photo, file=replace(photo.file, path=tmp_path / "link.png"))
+    through = replace(photo, file=replace(photo.file, location=str(tmp_path / "link.png")))
     export.write("kohya", [through], to, images="link")
     assert not (to / "a.png").is_symlink()
     assert photo.file.path.samefile(to / "a.png")
@@ -70,7 +70,7 @@ def test_a_link_across_file_systems_becomes_a_copy(described: Describe, to: Path
     shared = Path(f"/dev/shm/carscribe-{os.getpid()}.png")
     try:
         shared.write_bytes(photo.file.path.read_bytes())
-        elsewhere = replace(photo, file=replace(photo.file, path=shared))
+        elsewhere = replace(photo, file=replace(photo.file, location=str(shared)))
         if shared.stat().st_dev == photo.file.path.stat().st_dev:
             pytest.skip("one file system")
         report = export.write("kohya", [elsewhere], to, images="link")

@@ -24,7 +24,7 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
 
 
 def photos(*keys: str, root: str = "/crawl/images") -> list[PhotoFile]:
-    return [PhotoFile(path=Path(root) / key, key=key) for key in keys]
+    return [PhotoFile(location=str(Path(root) / key), key=key) for key in keys]
 
 
 def row(
@@ -265,7 +265,7 @@ def test_a_row_with_several_images_reaches_them_all():
 
 
 def test_metadata_a_photo_has_already_fills_the_rows_blanks():
-    file = PhotoFile(path=Path("a.jpg"), key="a.jpg", metadata=Metadata(name="old", kind="SUV", extra={"year": "1"}))
+    file = PhotoFile(location="a.jpg", key="a.jpg", metadata=Metadata(name="old", kind="SUV", extra={"year": "1"}))
     match = match_metadata([file], [row("a.jpg", "new")])
     assert match.files[0].metadata == Metadata(name="new", kind="SUV", extra={"year": "1"})
 

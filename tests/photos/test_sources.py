@@ -53,7 +53,9 @@ def test_hidden_and_system_files_are_passed_over(tmp_path):
     touch(
         tmp_path, "a.jpg", ".b.jpg", "._a.jpg", ".git/c.jpg", "__MACOSX/a.jpg", "@eaDir/a.jpg", "Thumbs.db", ".DS_Store"
     )
-    assert find_photos(tmp_path) == FoundPhotos(files=(PhotoFile(path=tmp_path / "a.jpg", key="a.jpg"),), ignored={})
+    assert find_photos(tmp_path) == FoundPhotos(
+        files=(PhotoFile(location=str(tmp_path / "a.jpg"), key="a.jpg"),), ignored={}
+    )
 
 
 def test_a_hidden_folder_that_was_asked_for_is_searched(tmp_path):
@@ -130,7 +132,7 @@ def test_a_parquet_list_is_read(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     parquet.write_table(pyarrow.table({"path": ["a.jpg"], "kind": ["SUV"]}), tmp_path / "l.parquet")
     (file,) = find_photos(touch(tmp_path, "a.jpg") / "l.parquet").files
-    assert file == PhotoFile(path=tmp_path / "a.jpg", key="a.jpg", metadata=Metadata(kind="SUV"))
+    assert file == PhotoFile(location=str(tmp_path / "a.jpg"), key="a.jpg", metadata=Metadata(kind="SUV"))
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
@@ -241,8 +243,10 @@ def test_same_bytes_are_grouped_in_order(tmp_path):
     touch(tmp_path, "b.jpg", "d.jpg", "a.jpg", content=b"same")
     touch(tmp_path, "c.jpg", content=b"else")
     touch(tmp_path, "e.jpg", "f.jpg", content=b"other size")
-    files = [PhotoFile(path=tmp_path / f"{name}.jpg", key=name) for name in ("d", "a", "f", "c", "gone", "e", "b")]
-    files.append(PhotoFile(path=tmp_path, key="folder"))
+    files = [
+        PhotoFile(location=str(tmp_path / f"{name}.jpg"), key=name) for name in ("d", "a", "f", "c", "gone", "e", "b")
+    ]
+    files.append(PhotoFile(location=str(tmp_path), key="folder"))
     assert same_bytes(files) == (("d", "a", "b"), ("f", "e"))
     assert same_bytes([]) == ()
 

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from carscribe.catalog.text import compact_json, writable
@@ -37,7 +36,7 @@ def note_files(workspace: Workspace, files: Sequence[PhotoFile]) -> tuple[list[F
         )
     }
     absolute = _Absolute()
-    paths = [absolute(file.path) for file in files]
+    paths = [absolute(file.location) for file in files]
     here = set(paths)
     new = not here <= known.keys()
     gone = {row[3]: row for path, row in known.items() if new and path not in here}
@@ -104,11 +103,12 @@ class _Absolute:
     def __init__(self) -> None:
         self._folders: dict[str, str] = {}
 
-    def __call__(self, path: Path) -> str | bytes:
-        folder, name = os.path.split(os.fspath(path))
-        if folder not in self._folders:
-            self._folders[folder] = os.path.join(os.path.realpath(folder), "")  # noqa: PTH118 - as above
-        text = self._folders[folder] + name
+    def __call__(self, location: str) -> str | bytes:
+        folder, slash, name = location.rpartition(os.sep)
+        real = self._folders.get(folder)
+        if real is None:
+            real = self._folders[folder] = os.path.join(os.path.realpath(folder + slash), "")  # noqa: PTH118 - as above
+        text = real + name
         if text.isascii():
             return text
         try:

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from carscribe.catalog.database import translated
@@ -192,7 +191,7 @@ class _Reader:
         return KeptPhoto(
             file_id=row[0],
             file=PhotoFile(
-                path=Path(os.fsdecode(row[1])),
+                location=os.fsdecode(row[1]),
                 key=row[2],
                 metadata=Metadata(name=row[3], kind=row[4], extra=json.loads(row[5])),
             ),

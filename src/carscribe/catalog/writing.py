@@ -1,7 +1,6 @@
 """A run, as it is written down: answers and failures in one transaction a batch, the sums at the end."""
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -162,7 +161,7 @@ class RunWriter:
                     self._work.run_id,
                     None if outcome.reading_failed else self._work.condition_id,
                     self._settings,
-                    *size_of(os.fspath(outcome.result.file.path)),
+                    *size_of(outcome.result.file.location),
                     writable(outcome.result.error or ""),
                     now(),
                 )

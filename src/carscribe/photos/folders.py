@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from carscribe.photos.rows import PHOTO_SUFFIXES
+from carscribe.records import PhotoFile
 
 UNREADABLE = "(folder that cannot be opened)"
 
@@ -17,21 +19,38 @@ _SYSTEM_NAMES = frozenset({"__macosx", "@eadir", "$recycle.bin", "thumbs.db", "d
 _NUMBERS = re.compile("([0-9]+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WalkedFile:
-    """A photo below the folder: `key` is its path from there with forward slashes, `identity` its real path."""
-
-    path: Path
-    key: str
-    identity: str
+Pieces = tuple[str | int, ...]
+"""A name's texts and numbers in turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
-    """The photos of a folder in natural order, and by suffix the count of its other files."""
+    """The photos of a folder in natural order, and by suffix the count of its other files.
 
-    files: tuple[WalkedFile, ...]
+    A photo's key is its path from the folder, with forward slashes; its identity is its real path.
+    """
+
+    files: tuple[PhotoFile, ...]
+    identities: tuple[str, ...]
     ignored: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Folder:
+    """A folder to be looked into: the way that led to it, its real path, and the beginning of its files' keys."""
+
+    location: str
+    real: str
+    prefix: str
+    order: tuple[Pieces, ...] = ()
+
+    def below(self, entry: os.DirEntry[str], real: str) -> "_Folder":
+        return _Folder(
+            location=entry.path,
+            real=real,
+            prefix=f"{self.prefix}{entry.name}/",
+            order=(*self.order, natural_order(entry.name)),
+        )
 
 
 def walk_photos(folder: Path) -> Walk:
@@ -43,51 +62,70 @@ def walk_photos(folder: Path) -> Walk:
     Raises: OSError when the folder itself cannot be opened.
     """
     ignored: Counter[str] = Counter()
-    files: list[WalkedFile] = []
+    # What is sorted by, the key that settles it, the way to the photo, its real path. Text and plain tuples, for a
+    # folder may hold a million photos.
+    places: list[tuple[tuple[Pieces, ...], str, str, str]] = []
     root = os.path.realpath(folder)
     entered: set[str] = set()  # a link in a circle would otherwise be followed for ever
     # Links are followed after all real folders, so that a file is known by its own place, not by a link to it.
-    waiting: list[tuple[Path, str, str]] = [(folder, "", root)]
-    linked: list[tuple[Path, str, str]] = []
+    waiting = [_Folder(location=os.fspath(folder), real=root, prefix="")]
+    linked: list[_Folder] = []
     while waiting or linked:
-        at, prefix, real = waiting.pop() if waiting else linked.pop(0)
-        if real in entered or (prefix and _is_above(real, root)):
+        at = waiting.pop() if waiting else linked.pop(0)
+        if at.real in entered or (at.prefix and _is_above(at.real, root)):
             continue
-        entered.add(real)
-        inside = os.path.join(real, "")  # noqa: PTH118 - text: a Path for each of a million files is slow
-        for entry in _entries(at, ignored, top=not prefix):
-            key = f"{prefix}{entry.name}"
-            place = f"{inside}{entry.name}"
-            is_folder = _is_folder(entry)
-            # A file that is no link is where it is; folders are asked, for Windows has links that do not say so.
-            target = os.path.realpath(entry.path) if is_folder or entry.is_symlink() else place
-            if is_folder:
-                (waiting if target == place else linked).append((at / entry.name, f"{key}/", target))
-            else:
-                _sort_file(entry, key, target, files, ignored)
-    files.sort(key=lambda file: natural_order(file.key))
-    once = {file.identity: file for file in reversed(files)}  # of several ways to a file, the first stays
-    return Walk(files=tuple(file for file in files if once[file.identity] is file), ignored=dict(ignored))
+        entered.add(at.real)
+        inside = os.path.join(at.real, "")  # noqa: PTH118 - text, as above
+        for entry in _entries(at.location, ignored, top=not at.prefix):
+            name, kind = entry.name, _kind(entry)
+            if kind == "folder":
+                # Asked even when it says that it is no link, for Windows has some that do not say so.
+                real = os.path.realpath(entry.path)
+                (waiting if real == inside + name else linked).append(at.below(entry, real))
+            elif kind == "file":
+                suffix = name[name.rfind(".") :].lower() if "." in name else ""
+                if suffix in PHOTO_SUFFIXES:
+                    real = os.path.realpath(entry.path) if entry.is_symlink() else inside + name
+                    order = (*at.order, natural_order(name))
+                    places.append((order, at.prefix + name, entry.path, os.path.normcase(real)))
+                else:
+                    ignored[suffix] += 1
+    places.sort()
+    first = {place[3]: place[1] for place in reversed(places)}  # of several ways to a file, the first stays
+    kept = [place for place in places if first[place[3]] == place[1]] if len(first) < len(places) else places
+    return Walk(
+        files=tuple(PhotoFile(location=location, key=printable(key)) for _, key, location, _ in kept),
+        identities=tuple(place[3] for place in kept),
+        ignored=dict(ignored),
+    )
 
 
-def natural_order(key: str) -> tuple[tuple[tuple[str | int, ...], ...], str]:
-    """What to sort paths by so that a person finds them in order: 2 before 10, small beside capital letters.
+def natural_order(name: str) -> Pieces:
+    """What to sort names by so that a person finds them in order: 2 before 10, small beside capital letters.
 
-    >>> sorted(["b/10.jpg", "b/2.jpg", "B/3.jpg", "a.jpg"], key=natural_order)
-    ['a.jpg', 'b/2.jpg', 'B/3.jpg', 'b/10.jpg']
+    >>> sorted(["b10.jpg", "b2.jpg", "B3.jpg", "a.jpg"], key=natural_order)
+    ['a.jpg', 'b2.jpg', 'B3.jpg', 'b10.jpg']
     """
-    folded = key.lower() if key.isascii() else unicodedata.normalize("NFC", key).casefold()
-    return tuple(map(_pieces, folded.split("/"))), key
-
-
-def _pieces(part: str) -> tuple[str | int, ...]:
-    """A name's texts and numbers. Split by a group they alternate: like is always compared with like."""
-    pieces: list[str | int] = list(_NUMBERS.split(part))
+    # Split by a group, texts and numbers alternate: like is always compared with like.
+    pieces: list[str | int] = list(
+        _NUMBERS.split(name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold())
+    )
     pieces[1::2] = map(int, pieces[1::2])
     return tuple(pieces)
 
 
-def _entries(folder: Path, ignored: Counter[str], *, top: bool) -> list[os.DirEntry[str]]:
+def printable(name: str) -> str:
+    """A name as text that can be written as UTF-8: bytes that are none (an old Korean disk's) become `\\xb0`."""
+    if name.isascii():
+        return name
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name
+
+
+def _entries(folder: str, ignored: Counter[str], *, top: bool) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not _is_hidden(entry.name)]
@@ -98,30 +136,18 @@ def _entries(folder: Path, ignored: Counter[str], *, top: bool) -> list[os.DirEn
         return []
 
 
-def _is_above(folder: str, root: str) -> bool:
-    """Whether a link leads to a folder around the one the user gave: what else lies there was not asked for."""
-    return root.startswith(folder.rstrip(os.sep) + os.sep)
-
-
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _SYSTEM_NAMES
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _kind(entry: os.DirEntry[str]) -> Literal["folder", "file", "other"]:
+    """What an entry leads to. Pipes, sockets, links to nothing and links in a circle are "other"."""
     try:
-        return entry.is_dir()
-    except OSError:  # a link in a circle
-        return False
-
-
-def _sort_file(entry: os.DirEntry[str], key: str, target: str, files: list[WalkedFile], ignored: Counter[str]) -> None:
-    """Put a file with the photos, or count it. Pipes, sockets and links to nothing are passed over."""
-    try:
-        is_file = entry.is_file()
+        return "file" if entry.is_file() else "folder" if entry.is_dir() else "other"
     except OSError:
-        is_file = False
-    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - as above
-    if is_file and suffix in PHOTO_SUFFIXES:
-        files.append(WalkedFile(path=Path(entry.path), key=key, identity=os.path.normcase(target)))
-    elif is_file:
-        ignored[suffix] += 1
+        return "other"
+
+
+def _is_above(folder: str, root: str) -> bool:
+    """Whether a link leads to a folder around the one the user gave: what else lies there was not asked for."""
+    return root.startswith(folder.rstrip(os.sep) + os.sep)

@@ -62,7 +62,9 @@ def match_metadata(files: Sequence[PhotoFile], rows: Sequence[MetadataRow]) -> M
         file = files[photo]
         matched.update(claimants[photo])
         metadata, disputes = _settle(file.key, [rows[number] for number in claimants[photo]])
-        attached[photo] = PhotoFile(path=file.path, key=file.key, metadata=merge_metadata(metadata, file.metadata))
+        attached[photo] = PhotoFile(
+            location=file.location, key=file.key, metadata=merge_metadata(metadata, file.metadata)
+        )
         conflicts += disputes
     return MetadataMatch(
         files=tuple(attached),
@@ -184,7 +186,7 @@ class _Index:
     """Every way to find a photo by name. What only the last resorts need is built when first asked for."""
 
     def __init__(self, files: Sequence[PhotoFile]) -> None:
-        self._paths = [_folded(str(file.path)) for file in files]
+        self._paths = [_folded(file.location) for file in files]
         self._by_written_key = {unicodedata.normalize("NFC", file.key): photo for photo, file in enumerate(files)}
         self._by_key = _unique((_folded(file.key), photo) for photo, file in enumerate(files))
         self._by_ending = list(self._endings())

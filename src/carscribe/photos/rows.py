@@ -61,8 +61,8 @@ def read_rows(path: Path, *, keys: Mapping[str, str] | None = None) -> tuple[Met
     if _is_one_row(raw, mapped):
         raw = [RawRow(where="row 1", fields={str(row.key): row.bare for row in raw})]
         columns = _columns_of(raw)
-    taken = frozenset(mapped.values())
-    rows = tuple(_interpret(row, mapped, taken) for row in raw)
+    own = tuple(mapped.items())
+    rows = tuple(_interpret(row, own) for row in raw)
     if columns and not any(row.images or row.metadata.name or row.metadata.kind for row in rows):
         raise MetadataError(
             f"{path} has no column for a name, a kind or an image, only {_listed(columns)}. Say which is which with "
@@ -90,6 +90,8 @@ def plain_text(value: Any) -> str | None:
     ('320', 'Audi A4', 'red, blue', None)
     """
     match value:
+        case str():  # first, for nearly all are
+            return " ".join((value if value.isascii() else unicodedata.normalize("NFC", value)).split()) or None
         case None:
             return None
         case bool():
@@ -103,7 +105,7 @@ def plain_text(value: Any) -> str | None:
         case dict() | list():
             return json.dumps(value, ensure_ascii=False, default=str) if value else None
         case _:
-            return " ".join(unicodedata.normalize("NFC", str(value)).split()) or None
+            return plain_text(str(value))
 
 
 @lru_cache(maxsize=4096)
@@ -147,24 +149,31 @@ def _is_one_row(raw: Sequence[RawRow], mapped: Mapping[Role, str]) -> bool:
     return "image" in roles or "name" in roles
 
 
-def _interpret(row: RawRow, mapped: Mapping[Role, str], taken: frozenset[str]) -> MetadataRow:
-    chosen: dict[Role, tuple[int, str]] = {role: (_MAPPED_RANK, column) for role, column in mapped.items()}
-    for column, value in row.fields.items():
+@lru_cache(maxsize=4096)
+def _roles(filled: tuple[str, ...], mapped: tuple[tuple[Role, str], ...]) -> Mapping[Role, str]:
+    """Which column of a row plays which role, of those that are not blank; the user's own come first."""
+    chosen = dict(mapped)
+    taken = set(chosen.values())
+    ranks: dict[Role, int] = dict.fromkeys(chosen, _MAPPED_RANK)
+    for column in filled:
         role, rank = _RANK.get(_folded(column), (None, 0))
-        if role is None or column in taken or value is None or value == "":
-            continue
-        if role not in chosen or rank < chosen[role][0]:
-            chosen[role] = (rank, column)
-    used = {column: role for role, (_, column) in chosen.items()}
-    of_role = {role: row.fields.get(column) for column, role in used.items()}
+        if role is not None and column not in taken and (role not in chosen or rank < ranks[role]):
+            chosen[role], ranks[role] = column, rank
+    return chosen
+
+
+def _interpret(row: RawRow, mapped: tuple[tuple[Role, str], ...]) -> MetadataRow:
+    filled = tuple(column for column, value in row.fields.items() if value is not None and value != "")
+    roles = _roles(filled, mapped)
+    used = set(roles.values())
+    of_role = {role: row.fields.get(column) for role, column in roles.items()}
     name, kind = plain_text(of_role.get("name")), plain_text(of_role.get("kind"))
     images = _image_names(of_role.get("image"))
     if row.key is not None:
         name, kind, images = _with_key(row, name, kind, images)
     elif row.bare is not None:
         images = _image_names(row.bare)
-    others = ((column, plain_text(value)) for column, value in row.fields.items() if column not in used)
-    extra = {column: text for column, text in others if text is not None}
+    extra = {column: text for column in filled if column not in used and (text := plain_text(row.fields[column]))}
     return MetadataRow(metadata=Metadata(name=name, kind=kind, extra=extra), images=images, where=row.where)
 
 

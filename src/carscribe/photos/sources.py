@@ -10,12 +10,12 @@ import re
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from carscribe.errors import PhotosError
-from carscribe.photos.folders import Walk, walk_photos
+from carscribe.photos.folders import Walk, printable, walk_photos
 from carscribe.photos.metadata import merge_metadata, read_rows
 from carscribe.photos.rows import PHOTO_SUFFIXES, columns_in
 from carscribe.photos.signature import HEAD_BYTES, format_of
@@ -38,11 +38,11 @@ class FoundPhotos:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """One photo of one source. `identity` is the same for every way to reach a file; `folder` names its source."""
+class _Source:
+    """The photos of one thing the user gave. An identity is the same for every way to reach a file."""
 
-    file: PhotoFile
-    identity: str
+    files: Sequence[PhotoFile]
+    identities: Sequence[str]
     folder: str
 
 
@@ -61,21 +61,27 @@ def find_photos(source: Path | Sequence[Path], *, keys: Mapping[str, str] | None
     if not sources:
         raise PhotosError("No source of photos was given. Give a folder, a photo or a list of photos.")
     ignored: Counter[str] = Counter()
-    found: dict[str, _Found] = {}
-    for one in sources:
-        for new in _of_source(Path(one), keys, ignored):
-            known = found.get(new.identity)
-            found[new.identity] = _joined(known, new.file.metadata) if known else new
-    return FoundPhotos(files=_with_distinct_keys(list(found.values())), ignored=dict(sorted(ignored.items())))
+    files: list[PhotoFile] = []
+    folders: list[str] = []
+    places: dict[str, int] = {}  # where in `files` a file is, by its identity
+    for one in (_of_source(Path(each), keys, ignored) for each in sources):
+        for file, identity in zip(one.files, one.identities, strict=True):
+            place = places.setdefault(identity, len(files))
+            if place == len(files):
+                files.append(file)
+                folders.append(one.folder)
+            else:
+                files[place] = _joined(files[place], file.metadata)
+    return FoundPhotos(files=_with_distinct_keys(files, folders), ignored=dict(sorted(ignored.items())))
 
 
-def _joined(known: _Found, metadata: Metadata) -> _Found:
+def _joined(known: PhotoFile, metadata: Metadata) -> PhotoFile:
     """The same photo reached again: the first key stays, blanks of its metadata are filled."""
-    merged = merge_metadata(known.file.metadata, metadata)
-    return known if merged is known.file.metadata else replace(known, file=replace(known.file, metadata=merged))
+    merged = merge_metadata(known.metadata, metadata)
+    return known if merged is known.metadata else replace(known, metadata=merged)
 
 
-def _of_source(source: Path, keys: Mapping[str, str] | None, ignored: Counter[str]) -> Iterable[_Found]:
+def _of_source(source: Path, keys: Mapping[str, str] | None, ignored: Counter[str]) -> _Source:
     suffix = source.suffix.lower()
     try:
         exists, is_folder, is_file = source.exists(), source.is_dir(), source.is_file()
@@ -88,14 +94,14 @@ def _of_source(source: Path, keys: Mapping[str, str] | None, ignored: Counter[st
     if not is_file:
         raise PhotosError(f"{source} is a pipe or a device. Give a folder, a photo or a list of photos.")
     if suffix in PHOTO_SUFFIXES:
-        file = PhotoFile(path=source, key=_printable(source.name))
-        return [_Found(file=file, identity=_identity(source), folder=_folder_name(source.parent))]
+        file = PhotoFile(location=os.fspath(source), key=printable(source.name))
+        return _Source(files=[file], identities=[_identity(source)], folder=_folder_name(source.parent))
     if suffix in TABLE_SUFFIXES:
         return _in_list(source, keys, ignored)
     raise PhotosError(f"{source} is no photo by its suffix ({suffix or 'none'}). {_advice(source)}")
 
 
-def _in_folder(folder: Path, ignored: Counter[str]) -> list[_Found]:
+def _in_folder(folder: Path, ignored: Counter[str]) -> _Source:
     try:
         walk = walk_photos(folder)
     except OSError as error:
@@ -105,11 +111,7 @@ def _in_folder(folder: Path, ignored: Counter[str]) -> list[_Found]:
         raise PhotosError(
             f"No photo in {folder}: {_contents(walk)}. Photos end in .jpg, .png, .webp, .avif, .heic, .tif, .bmp, .gif."
         )
-    name = _folder_name(folder)
-    return [
-        _Found(file=PhotoFile(path=file.path, key=_printable(file.key)), identity=file.identity, folder=name)
-        for file in walk.files
-    ]
+    return _Source(files=walk.files, identities=walk.identities, folder=_folder_name(folder))
 
 
 def _contents(walk: Walk) -> str:
@@ -120,7 +122,7 @@ def _contents(walk: Walk) -> str:
     return f"it holds {counts}"
 
 
-def _in_list(path: Path, keys: Mapping[str, str] | None, ignored: Counter[str]) -> list[_Found]:
+def _in_list(path: Path, keys: Mapping[str, str] | None, ignored: Counter[str]) -> _Source:
     rows = read_rows(path, keys=keys)
     named = [(image, row.metadata) for row in rows for image in row.images]
     if not rows:
@@ -138,15 +140,15 @@ def _in_list(path: Path, keys: Mapping[str, str] | None, ignored: Counter[str]) 
         )
     ignored.update({_NO_PATH: without} if (without := sum(not row.images for row in rows)) else {})
     places = _Places(path.parent)
-    folder = _folder_name(path.parent)
-    return [
-        _Found(
-            file=PhotoFile(path=file, key=_printable(key), metadata=metadata),
-            identity=places.identity(file),
-            folder=folder,
-        )
-        for (file, key), metadata in ((places.locate(image), metadata) for image, metadata in named)
-    ]
+    located = [(*places.locate(image), metadata) for image, metadata in named]
+    return _Source(
+        files=[
+            PhotoFile(location=os.fspath(file), key=printable(key), metadata=metadata)
+            for file, key, metadata in located
+        ],
+        identities=[places.identity(file) for file, _, _ in located],
+        folder=_folder_name(path.parent),
+    )
 
 
 class _Places:
@@ -187,30 +189,26 @@ def _identity(path: Path) -> str:
 
 
 def _folder_name(folder: Path) -> str:
-    return _printable(folder.name or folder.resolve().name)
+    return printable(folder.name or folder.resolve().name)
 
 
-def _printable(name: str) -> str:
-    """A name as text that can be written as UTF-8: bytes that are none (an old Korean disk's) become `\\xb0`."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(name).decode("utf-8", "backslashreplace")
-    return name
-
-
-def _with_distinct_keys(found: Sequence[_Found]) -> tuple[PhotoFile, ...]:
-    """The photos, keys made distinct: first by the names of their folders, then by numbers."""
-    count = Counter(one.file.key for one in found)
-    keys = [f"{one.folder}/{one.file.key}" if count[one.file.key] > 1 and one.folder else one.file.key for one in found]
+def _with_distinct_keys(files: Sequence[PhotoFile], folders: Sequence[str]) -> tuple[PhotoFile, ...]:
+    """The photos, keys made distinct: first by the names of their sources' folders, then by numbers."""
+    if len({file.key for file in files}) == len(files):
+        return tuple(files)
+    count = Counter(file.key for file in files)
+    keys = [
+        f"{folder}/{file.key}" if count[file.key] > 1 and folder else file.key
+        for file, folder in zip(files, folders, strict=True)
+    ]
     # Keys that nobody shares go first to whom they belong: a number never takes the name of another photo.
     shared = Counter(keys)
     taken = {key for key in keys if shared[key] == 1}
     numbers: Counter[str] = Counter()
     distinct = []
-    for one, key in zip(found, keys, strict=True):
+    for file, key in zip(files, keys, strict=True):
         unique = key if shared[key] == 1 else _numbered(key, numbers, taken)
-        distinct.append(one.file if unique == one.file.key else replace(one.file, key=unique))
+        distinct.append(file if unique == file.key else replace(file, key=unique))
     return tuple(distinct)
 
 

@@ -47,7 +47,7 @@ def show_photo(screen: Screen, photo: KeptPhoto, description: Description | None
     row = screen.result
     metadata = photo.file.metadata
     row("Photo", photo.file.key)
-    row("Path", str(photo.file.path))
+    row("Path", photo.file.location)
     if metadata.name or metadata.kind:
         row("Metadata", (metadata.name or "") + (f" ({metadata.kind})" if metadata.kind else ""))
     if photo.sha256:
@@ -82,7 +82,7 @@ def photo_json(photo: KeptPhoto, description: Description | None) -> dict[str, A
 
     return {
         "photo": photo.file.key,
-        "path": str(photo.file.path),
+        "path": photo.file.location,
         "name": photo.file.metadata.name,
         "kind": photo.file.metadata.kind,
         "sha256": photo.sha256,
