@@ -31,15 +31,17 @@ class Pending:
         """How many tiles it was cut into, thumbnail included."""
         return len(self.photo.tiles)
 
-    def answered(self, answers: tuple[Answer, ...], seconds: float | None = None) -> PhotoResult:
-        """The result of a photo that was answered, in its share `seconds` of the batch's time."""
-        return self._result(answers, None, seconds)
+    def answered(
+        self, answers: tuple[Answer, ...], seconds: float | None = None, dtype: str | None = None
+    ) -> PhotoResult:
+        """The result of a photo that was answered in `dtype`, in its share `seconds` of the batch's time."""
+        return replace(self._result(), answers=answers, seconds=seconds, dtype=dtype)
 
     def set_aside(self, reason: str) -> PhotoResult:
         """The result of a photo that was not."""
-        return self._result((), reason, None)
+        return replace(self._result(), error=reason)
 
-    def _result(self, answers: tuple[Answer, ...], error: str | None, seconds: float | None) -> PhotoResult:
+    def _result(self) -> PhotoResult:
         return PhotoResult(
             index=self.index,
             file=self.file,
@@ -47,9 +49,6 @@ class Pending:
             width_px=self.photo.width_px,
             height_px=self.photo.height_px,
             tiles=self.tiles,
-            answers=answers,
-            error=error,
-            seconds=seconds,
         )
 
 
@@ -163,7 +162,8 @@ class Ladder:
             reason = str(error) or "Out of memory."
         else:
             share = (time.perf_counter() - started) / len(rows)
-            return [row.answered(found, share) for row, found in zip(rows, answers, strict=True)]
+            dtype = self._engine.card.dtype
+            return [row.answered(found, share, dtype) for row, found in zip(rows, answers, strict=True)]
         self._engine.release()  # outside the handler, when nothing holds the failed batch's tensors any more
         return reason
 

@@ -112,6 +112,7 @@ def prepare(
         settings=_settings(plan.read),
         retry_failed=retry_failed,
         strict=same_provenance,
+        say=say,
     )
     return Job(plan=plan, workspace=workspace, work=work, model=chosen, weights=weights, strict=strict)
 
@@ -250,6 +251,7 @@ def _result(job: Job, index: int, photo: KeptPhoto) -> PhotoResult:
         tiles=photo.tiles,
         answers=() if error else answers,
         error=error,
+        dtype=" and ".join(sorted({origin.dtype for origin in photo.origins if origin})) or None,
     )
 
 

@@ -163,7 +163,8 @@ class PhotoResult:
     """What became of one photo: its answers, or the reason why it was set aside. Never both, never neither.
 
     `index` is the photo's place in what the user gave. `tiles` is what was used, fewer than asked for when memory did
-    not allow more. `seconds` is the photo's share of the time its batch took.
+    not allow more. `seconds` is the photo's share of the time its batch took. `dtype` is what its answers were computed
+    in, of a workspace's perhaps by several runs.
     """
 
     index: int
@@ -175,6 +176,7 @@ class PhotoResult:
     answers: tuple[Answer, ...] = ()
     error: str | None = None
     seconds: float | None = None
+    dtype: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -359,12 +359,48 @@ def test_a_folder_reached_through_a_link_is_the_same_folder(
     assert rows("SELECT count(*) FROM files") == [(5,)]
 
 
-def test_photos_that_were_only_touched_are_written_down_together(
+def _touch(photos: Path) -> Path:
+    for path in photos.iterdir():
+        os.utime(path, (1, 1))
+    return photos
+
+
+def _copy_without_times(photos: Path) -> Path:
+    to = photos.with_name("copy")
+    shutil.copytree(photos, to, copy_function=shutil.copyfile)
+    return to
+
+
+@pytest.mark.parametrize("change", [_touch, _copy_without_times])
+def test_photos_that_were_only_touched_or_copied_are_known_before_a_model_is_loaded(
+    change: Callable[[Path], Path], ask: Ask, tmp_path: Path, recipe: Path
+) -> None:
+    ask()
+    photos = change(tmp_path / "photos")
+    said: list[str] = []
+    plan = plan_run(photos, recipes=[recipe], compare_bytes=False)
+    with write_workspace(tmp_path / "공간", create=False) as opened:
+        job = keeping.prepare(opened, plan, FakeEngine(), say=said.append)
+        assert job.work.asks == ()
+        assert [len(result.answers) for result in keeping.in_order(job, None)] == [2] * 5
+    assert "comparing their bytes" in said[0]
+
+
+def test_a_photo_changed_without_a_change_of_size_is_asked(ask: Ask, tmp_path: Path, recipe: Path) -> None:
+    ask()
+    photo = tmp_path / "photos" / "차 0.png"
+    photo.write_bytes(photo.read_bytes()[:-1] + b"!")
+    plan = plan_run(tmp_path / "photos", recipes=[recipe], compare_bytes=False)
+    with write_workspace(tmp_path / "공간", create=False) as opened:
+        assert [ask.file.key for ask in keeping.prepare(opened, plan, FakeEngine()).work.asks] == ["차 0.png"]
+
+
+def test_copies_under_other_names_are_written_down_together(
     ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask()
-    for path in (tmp_path / "photos").iterdir():
-        os.utime(path, (1, 1))
+    for path in list((tmp_path / "photos").iterdir()):
+        path.rename(path.with_stem(f"{path.stem} again"))
     kept: list[int] = []
 
     class Counting(RunWriter):

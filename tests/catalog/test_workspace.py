@@ -16,6 +16,7 @@ from workspaces import make_workspace
 import carscribe
 from carscribe.catalog import reading
 from carscribe.catalog.database import connect, migrations
+from carscribe.catalog.locking import LEASE
 from carscribe.catalog.reading import asked_models, asked_recipes, find_files, kept_photos
 from carscribe.catalog.status import status_of
 from carscribe.catalog.workspace import Workspace, read_workspace, write_workspace
@@ -289,3 +290,29 @@ def test_files_of_one_name_that_fail_are_all_named(tmp_path: Path) -> None:
         list(carscribe.describe(tmp_path / name, workspace=tmp_path / "ws", engine=FakeEngine()))
     with read_workspace(tmp_path / "ws") as opened:
         assert [key for key, _ in status_of(opened).failed] == ["1.png", "1.png"]
+
+
+def test_a_writer_that_lost_the_workspace_while_its_machine_slept_writes_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARSCRIBE_MOUNT", "network")
+    workspace = make_workspace(tmp_path)
+    with write_workspace(workspace, create=False) as asleep:
+        (workspace / LEASE).unlink()  # another machine waited the lease out and took it
+        with write_workspace(workspace, create=False) as other, other.transaction():
+            other.connection.execute("UPDATE photos SET width_px = 78")
+        with pytest.raises(WorkspaceBusyError, match="was taken over by"), asleep.transaction():
+            asleep.connection.execute("UPDATE photos SET width_px = 77")
+    with read_workspace(workspace) as opened:
+        assert opened.connection.execute("SELECT DISTINCT width_px FROM photos").fetchall() == [(78,)]
+
+
+def test_a_workspace_of_the_first_form_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    with closing(sqlite3.connect(workspace / "catalog.sqlite", isolation_level=None)) as connection:
+        connection.execute("DROP TABLE writer")
+        connection.execute("PRAGMA user_version = 1")
+    with read_workspace(workspace) as opened:
+        assert status_of(opened).answers == 12
+    with write_workspace(workspace, create=False) as opened:
+        assert (opened.generation, status_of(opened).answers) == (1, 12)

@@ -1,7 +1,8 @@
 """Files as the catalogue knows them: where they lie, how large, since when; and the text SQLite can take."""
 
+import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +20,16 @@ Size = tuple[int | None, int | None]
 
 @dataclass(slots=True)
 class FileRow:
-    """A file as the catalogue has it, and as it is now."""
+    """A file as the catalogue has it, and as it is now.
+
+    `photo_id` is None while its bytes are not known. `familiar` then says that they may well be: it has the size of a
+    photo that was known in this place or by this name.
+    """
 
     id: int
     photo_id: int | None
     size: Size
+    familiar: bool = False
 
 
 def note_files(workspace: Workspace, files: Sequence[PhotoFile]) -> tuple[list[FileRow], int]:
@@ -40,6 +46,7 @@ def note_files(workspace: Workspace, files: Sequence[PhotoFile]) -> tuple[list[F
     here = set(paths)
     new = not here <= known.keys()
     gone = {row[3]: row for path, row in known.items() if new and path not in here}
+    names = {(os.path.basename(row[2]), row[4]) for row in known.values() if new and row[1]}  # noqa: PTH119
     rows: list[FileRow] = []
     added: list[tuple[Any, ...]] = []
     changed: list[tuple[Any, ...]] = []
@@ -53,13 +60,14 @@ def note_files(workspace: Workspace, files: Sequence[PhotoFile]) -> tuple[list[F
         if row is None and (before := gone.get(file.key)) and before[4] == size[0] and not os.path.lexists(before[2]):
             row, moved = gone.pop(file.key), moved + 1
         if row is None:
-            rows.append(FileRow(next_id + len(added), None, size))
+            familiar = (os.path.basename(path), size[0]) in names  # noqa: PTH119 - text, as below
+            rows.append(FileRow(next_id + len(added), None, size, familiar))
             added.append((rows[-1].id, *now))
             continue
         photo_id = row[1] if row[4:6] == known_size else None
         if row[2:] != now:
             changed.append((photo_id, *now, row[0]))
-        rows.append(FileRow(row[0], photo_id, size))
+        rows.append(FileRow(row[0], photo_id, size, row[1] is not None and row[4] == size[0]))
     connection.executemany(
         "UPDATE files SET photo_id = ?, path = ?, key = ?, size_bytes = ?, mtime_ns = ?, name = ?, kind = ?,"
         " extra = ? WHERE id = ?",
@@ -70,6 +78,34 @@ def note_files(workspace: Workspace, files: Sequence[PhotoFile]) -> tuple[list[F
         added,
     )
     return rows, moved
+
+
+def recognise(
+    workspace: Workspace, files: Sequence[PhotoFile], rows: Sequence[FileRow], say: Callable[[str], None]
+) -> None:
+    """Find photos of files that were touched or copied by their bytes, so that no model is loaded to ask nothing."""
+    unsure = [(file, row) for file, row in zip(files, rows, strict=True) if row.familiar and row.photo_id is None]
+    if not unsure:
+        return
+    say(f"{len(unsure):,} files have another time or place than before: comparing their bytes …")
+    connection = workspace.connection
+    with ThreadPoolExecutor() as pool:
+        hashes = list(pool.map(_sha256, (file.location for file, _ in unsure)))
+    for (_, row), sha256 in zip(unsure, hashes, strict=True):
+        if photo := connection.execute("SELECT id FROM photos WHERE sha256 = ?", (sha256,)).fetchone():
+            row.photo_id = photo[0]
+    connection.executemany(
+        "UPDATE files SET photo_id = ? WHERE id = ?",
+        [(row.photo_id, row.id) for _, row in unsure if row.photo_id is not None],
+    )
+
+
+def _sha256(location: str) -> str | None:
+    try:
+        with open(location, "rb") as file:  # noqa: PTH123 - text, as below
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):  # reading it for the model will say what is wrong
+        return None
 
 
 def _metadata(metadata: Metadata) -> tuple[str | None, str | None, str]:

@@ -1,7 +1,8 @@
 """What a run has to ask: what is wanted, less what is known. A hundred thousand photos in a second or two.
 
-A file that has not changed (path, size, time of change) is known by its bytes without being read. Of one that has, or
-is new, everything is asked, until its bytes turn out to be known: see `writing.RunWriter.missing`.
+A file that has not changed (path, size, time of change) is known by its bytes without being read. One that was touched
+or copied is compared by its bytes (`files.recognise`). Of one that is new, everything is asked, until its bytes turn
+out to be known: see `writing.RunWriter.missing`.
 """
 
 import os
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from carscribe.catalog.entries import Ask, AskChange, Condition, PromptSet, Provenance, Work
-from carscribe.catalog.files import FileRow, Size, note_files
+from carscribe.catalog.files import FileRow, Size, note_files, recognise
 from carscribe.catalog.prompt_sets import PromptSets
 from carscribe.catalog.text import compact_json
 from carscribe.catalog.workspace import Workspace
@@ -27,12 +28,14 @@ def plan_work(
     settings: str = "",
     retry_failed: bool = False,
     strict: Provenance | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Work:
     """Note what is wanted of files, and find what of it is missing. Begins a run; all or nothing.
 
     `wanted` gives the prompt sets for a photo's metadata, one and the same tuple for the same questions.
     `settings` says how photos are read: one that could not be read is tried again when it changes. With `strict`, an
-    answer of another provenance, or of fewer tiles than asked for, counts as missing.
+    answer of another provenance, or of fewer tiles than asked for, counts as missing. `say` is told when files have to
+    be read.
 
     Raises: WorkspaceError.
     """
@@ -47,6 +50,7 @@ def plan_work(
             ).fetchone()[0]
         )
         rows, moved = note_files(workspace, files)
+        recognise(workspace, files, rows, say)
         sets = PromptSets(workspace)
         wanted_of = [wanted(file.metadata) for file in files]
         recipes = list(dict.fromkeys(each.recipe.id for each in wanted_of[0])) if wanted_of else []

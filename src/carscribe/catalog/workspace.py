@@ -2,14 +2,14 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from carscribe.catalog.database import FILE, connect, transaction, translated
-from carscribe.catalog.locking import HOLDER, LEASE, LOCK, sole_writer
+from carscribe.catalog.locking import HOLDER, LEASE, LOCK, holder_of, sole_writer
 from carscribe.catalog.mounts import Mount, mount_of
-from carscribe.errors import WorkspaceError
+from carscribe.errors import WorkspaceBusyError, WorkspaceError
 
 OWN_NAMES = frozenset({FILE, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal", HOLDER, LOCK, LEASE})
 """All that Carscribe puts into a workspace."""
@@ -17,20 +17,35 @@ OWN_NAMES = frozenset({FILE, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal", HO
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Workspace:
-    """An open workspace. Only the modules of this package use `connection`."""
+    """An open workspace. Only the modules of this package use `connection`.
+
+    `generation` is the number of the writer that opened it, 0 for a reader: see `migrations/0002_writer.sql`.
+    """
 
     folder: Path
     mount: Mount
     connection: sqlite3.Connection
+    generation: int = 0
 
     @property
     def path(self) -> Path:
         """The catalogue's file."""
         return self.folder / FILE
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """A context in which all changes are made, or none. Raises: WorkspaceError."""
-        return transaction(self.connection, self.path)
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A context in which all changes are made, or none.
+
+        Raises: WorkspaceError; WorkspaceBusyError when another process has taken the workspace over.
+        """
+        with transaction(self.connection, self.path):
+            if self.connection.execute("SELECT generation FROM writer").fetchone()[0] != self.generation:
+                raise WorkspaceBusyError(
+                    f"{self.folder} was taken over by {holder_of(self.folder) or 'another process'}: this one gave no "
+                    "sign of life for a while (its machine slept, or its mount was away). Every answer up to here is "
+                    "kept. Once nobody writes to it, run the same command again."
+                )
+            yield
 
 
 def is_workspace(folder: Path) -> bool:
@@ -58,7 +73,10 @@ def write_workspace(folder: Path, *, create: bool, say: Callable[[str], None] = 
     with sole_writer(folder, network=mount.network, say=say):
         connection = connect(folder, network=mount.network, write=True)
         try:
-            yield Workspace(folder=folder, mount=mount, connection=connection)
+            with transaction(connection, folder / FILE):
+                raised = connection.execute("UPDATE writer SET generation = generation + 1 RETURNING generation")
+                generation = int(raised.fetchone()[0])
+            yield Workspace(folder=folder, mount=mount, connection=connection, generation=generation)
         finally:
             connection.close()
 
