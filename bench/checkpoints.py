@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import GenerationConfig, InternVLConfig, InternVLForConditionalGeneration
 
-from carscribe.engines.demo_model import train_bpe, write_processor, write_tokenizer
+from carscribe.engines.new_checkpoint import train_bpe, write_processor, write_tokenizer
 from carscribe.pipeline import demo_texts
 
 # hidden, layers, heads, key/value heads, MLP of the language model; the vision tower is the same from 1B to 14B
@@ -33,7 +33,7 @@ def write_sized_checkpoint(folder: Path, size: str, *, device: str, tokenizer_js
     folder.mkdir(parents=True, exist_ok=True)
     bpe = Tokenizer.from_file(str(tokenizer_json)) if tokenizer_json else train_bpe(demo_texts())
     ids = write_tokenizer(folder, bpe)
-    write_processor(folder, 448)
+    write_processor(folder, 448, 256)
     config = InternVLConfig(**_config(size, ids))
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)

@@ -17,8 +17,8 @@ import torch
 from transformers import InternVLForConditionalGeneration
 
 from carscribe.engines.checkpoint import open_checkpoint
-from carscribe.engines.demo_model import write_random_checkpoint
 from carscribe.engines.local import LocalEngine
+from carscribe.engines.new_checkpoint import write_random_checkpoint
 from carscribe.pipeline import demo_texts
 from carscribe.records import Prompt, Request
 from recording import record

@@ -28,8 +28,8 @@ from transformers import AutoProcessor, InternVLForConditionalGeneration
 import carscribe
 from carscribe.engines.checkpoint import open_checkpoint
 from carscribe.engines.choosing import open_engine
-from carscribe.engines.demo_model import write_random_checkpoint
 from carscribe.engines.local import LocalEngine
+from carscribe.engines.new_checkpoint import write_random_checkpoint
 from carscribe.errors import OutOfMemoryError
 from carscribe.photos.decode import read_photo
 from carscribe.pipeline import demo_texts

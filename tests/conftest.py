@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: models this small
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Makes a small random InternVL3 checkpoint, one for each set of options and session."""
-    from carscribe.engines.demo_model import write_random_checkpoint
+    from carscribe.engines.new_checkpoint import write_random_checkpoint
 
     made: dict[tuple[tuple[str, object], ...], Path] = {}
 

@@ -19,7 +19,7 @@ from carscribe.doctor.fidelity import FidelityReport, examine
 from carscribe.doctor.judging import fidelity_findings, is_tie, tie_limit
 from carscribe.doctor.shots import Shot, read_shots
 from carscribe.engines.checkpoint import Checkpoint, open_checkpoint
-from carscribe.engines.demo_model import SPECIAL_TOKENS, write_tokenizer
+from carscribe.engines.new_checkpoint import SPECIAL_TOKENS, write_tokenizer
 from carscribe.errors import InputError, PhotosError
 from carscribe.records import Answer, Description, JudgedAnswer, Prompt
 
@@ -57,9 +57,14 @@ def loaded() -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def report(folder: Path, photos: Path, loaded: dict[str, int]) -> FidelityReport:
-    def count(step: str) -> None:
+    def models() -> int:
         gc.collect()
-        loaded[step.partition(":")[0]] = sum(type(it) is InternVLForConditionalGeneration for it in gc.get_objects())
+        return sum(type(it) is InternVLForConditionalGeneration for it in gc.get_objects())
+
+    others = models()  # those that other tests of this process hold
+
+    def count(step: str) -> None:
+        loaded[step.partition(":")[0]] = models() - others
 
     return examine(str(folder), photos, compose_description=compose, device="cpu", max_tiles=1, say=count)
 

@@ -7,7 +7,8 @@ import pytest
 from texts import TEXTS
 
 from carscribe.engines.checkpoint import open_checkpoint
-from carscribe.engines.demo_model import SPECIAL_TOKENS, cache_folder, demo_checkpoint
+from carscribe.engines.demo_model import cache_folder, demo_checkpoint
+from carscribe.engines.new_checkpoint import SPECIAL_TOKENS
 from carscribe.engines.prompting import PromptEncoder
 
 

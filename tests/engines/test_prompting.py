@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from carscribe.engines.checkpoint import open_checkpoint
-from carscribe.engines.demo_model import SPECIAL_TOKENS
 from carscribe.engines.local import PREFIX_QUANTUM
+from carscribe.engines.new_checkpoint import SPECIAL_TOKENS
 from carscribe.engines.prompting import PromptEncoder
 from carscribe.packing import common_prefix
 

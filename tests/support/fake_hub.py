@@ -13,8 +13,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import ClassVar
 
-from carscribe.engines.demo_model import train_bpe, write_processor, write_tokenizer
 from carscribe.engines.hub import Hub
+from carscribe.engines.new_checkpoint import train_bpe, write_processor, write_tokenizer
 
 WEIGHT_BYTES = 2_850_448
 NAME = "OpenGVLab/InternVL3-1B-hf"
@@ -152,7 +152,7 @@ class _Answers(BaseHTTPRequestHandler):
 def repository_files(folder: Path) -> dict[str, bytes]:
     """An InternVL3's files, made in `folder` without torch: its weights are bytes, which nothing but a loader reads."""
     write_tokenizer(folder, train_bpe(["A car."]))
-    write_processor(folder, 112)
+    write_processor(folder, 112, 16)
     config = {"model_type": "internvl", "image_token_id": 1, "image_seq_length": 16, "text_config": {}}
     config["vision_config"] = {"image_size": [112, 112], "patch_size": [14, 14]}
     (folder / "config.json").write_text(json.dumps(config))

@@ -32,6 +32,7 @@ class PromptEncoder:
         self.end_of_turn_id = self._end_of_turn()
         self._ids = lru_cache(maxsize=65_536)(self._unexpanded)
         self._leaves = lru_cache(maxsize=4_096)(self._leaf_ids)
+        self._asked = lru_cache(maxsize=65_536)(self._render)
 
     @property
     def pad_id(self) -> int:
@@ -60,6 +61,24 @@ class PromptEncoder:
         """
         return tuple(self._leaves(text, choice) for choice in choices)
 
+    def answer(self, text: str, answer: str) -> tuple[int, ...]:
+        """The ids that answer `text` with `answer`, the end of turn last, tokenised behind the prompt."""
+        return self._leaf_ids(text, answer)
+
+    def later_turn(self, text: str) -> tuple[int, ...]:
+        """The ids of a question that follows the end of an answered turn, up to where its answer begins."""
+        spoken = self._render("question", "answer")
+        more = self._render("question", "answer", text)
+        if not more.startswith(spoken):
+            raise CheckpointError(
+                f"{self._checkpoint.name}: its chat template changes earlier turns when one is added; train on rows of "
+                'one question each (rows = "packed" or "plain").'
+            )
+        ids = self._encode(more)
+        first = self._encode(spoken)
+        end = max(i for i, token in enumerate(first) if token == self.end_of_turn_id)
+        return ids[end + 1 :]
+
     def branch(self, text: str, choices: tuple[str, ...], ids: Sequence[int], prefix: int) -> Branch:
         """What follows the first `prefix` of `ids`, as a branch of the photo's row."""
         return Branch(tokens=tuple(ids[prefix:]), leaves=self.leaves(text, choices) if choices else ())
@@ -76,7 +95,7 @@ class PromptEncoder:
                 f"A prompt holds {found[0]}, a token with a meaning of its own to {self._checkpoint.name}. "
                 f"Take it out of the question: {text[:60]!r}"
             )
-        ids = self._encode(self._render(text))
+        ids = self._encode(self._asked(text))
         if ids.count(self._checkpoint.image_token_id) != 1:
             raise CheckpointError(
                 f"{self._checkpoint.name}: its chat template puts {ids.count(self._checkpoint.image_token_id)} "
@@ -84,16 +103,21 @@ class PromptEncoder:
             )
         return ids, ids.index(self._checkpoint.image_token_id)
 
-    def _render(self, text: str, answer: str | None = None) -> str:
+    def _render(self, text: str, answer: str | None = None, later: str | None = None) -> str:
         content = [{"type": "image"}, {"type": "text", "text": text}]
         messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
         if answer is not None:
             messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+        if later is not None:
+            messages.append({"role": "user", "content": [{"type": "text", "text": later}]})
         from jinja2 import TemplateError
 
         try:
             rendered: str = self._tokenizer.apply_chat_template(
-                messages, chat_template=self._template, tokenize=False, add_generation_prompt=answer is None
+                messages,
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=messages[-1]["role"] == "user",
             )
         except TemplateError as error:
             raise CheckpointError(f"{self._checkpoint.name}: its chat template does not render: {error}.") from None
@@ -106,7 +130,7 @@ class PromptEncoder:
 
     def _leaf_ids(self, text: str, choice: str) -> tuple[int, ...]:
         prompt = self._ids(text)[0]
-        whole = self._encode(self._render(text) + choice)
+        whole = self._encode(self._asked(text) + choice)
         if whole[: len(prompt)] != prompt:  # the choice melted into the prompt's last token: ask it as it would begin
             whole = prompt + tuple(self._tokenizer(choice, add_special_tokens=False)["input_ids"])
         return (*whole[len(prompt) :], self.end_of_turn_id)

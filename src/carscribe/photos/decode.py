@@ -53,7 +53,12 @@ class _Decoded:
 
 
 def read_photo(path: Path, tiling: Tiling, *, pixel_limit: int = PIXEL_LIMIT, exact: bool = False) -> TiledPhoto:
-    """Read, decode, turn upright, convert to sRGB and cut one photo.
+    """Read a file and tile it: see `tile_photo`. Raises: PhotoError, in one line without the path."""
+    return tile_photo(_read_bytes(path), tiling, pixel_limit=pixel_limit, exact=exact)
+
+
+def tile_photo(content: bytes, tiling: Tiling, *, pixel_limit: int = PIXEL_LIMIT, exact: bool = False) -> TiledPhoto:
+    """Decode, turn upright, convert to sRGB and cut one photo, given the bytes of its file.
 
     A JPEG much larger than its canvas is decoded at a half, a quarter or an eighth (never below the canvas), which is
     two to three times as fast and changes pixels a little; `exact` decodes every pixel. The first picture of a file
@@ -62,7 +67,6 @@ def read_photo(path: Path, tiling: Tiling, *, pixel_limit: int = PIXEL_LIMIT, ex
 
     Raises: PhotoError, in one line without the path, whatever is wrong with the file.
     """
-    content = _read_bytes(path)
     _prepare_pillow(pixel_limit)
     try:
         decoded = _decode(content, tiling, pixel_limit=pixel_limit, exact=exact)
