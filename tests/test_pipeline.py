@@ -8,12 +8,14 @@ from fakes import FakeEngine, digest
 from PIL import Image
 
 import carscribe
+from carscribe.batching import Pending
 from carscribe.errors import InputError, PhotosError, RecipeError
 from carscribe.photos.decode import read_photo
-from carscribe.pipeline import READ_AHEAD, ReadSettings, plan_run, run
-from carscribe.records import Tiling
+from carscribe.pipeline import READ_AHEAD, ReadSettings, ask, plan_run, run
+from carscribe.records import PhotoFile, Prompt, Tiling
 
 SIZES = {"a.jpg": (400, 300), "b.png": (300, 300), "c.jpg": (600, 400), "sub/d.webp": (300, 500), "e.bmp": (900, 300)}
+WHEELS = Prompt(recipe_id="own", question_id="wheels", language="en", text="Wheels?", max_new_tokens=8)
 
 
 @pytest.fixture
@@ -124,6 +126,27 @@ def test_photos_read_after_memory_ran_out_are_cut_to_what_fits_at_once(tmp_path:
     assert all(result.answers for result in results)
     assert len(engine.failed) < 6
     assert len(engine.batches) <= len(results) + len(engine.failed)
+
+
+@pytest.mark.parametrize(("max_tiles", "first", "later"), [(None, 13, 7), (12, 13, 7), (4, 5, 5)])
+def test_photos_yet_to_be_read_are_cut_into_no_more_tiles_than_fit(
+    max_tiles: int | None, first: int, later: int, tmp_path: Path
+) -> None:
+    """Cut so when they are read, that is: not cut whole, and once more when their turn comes."""
+    path = tmp_path / "car.png"
+    Image.effect_noise((400, 300), 50).convert("RGB").save(path)
+    file, cut = PhotoFile(location=str(path), key=path.name), dict[int, int]()
+
+    def admit(pending: Pending) -> Pending:
+        cut[pending.index] = pending.tiles
+        return pending
+
+    to_ask = ((index, file, (WHEELS,)) for index in range(READ_AHEAD + 3))
+    settings = ReadSettings(max_tiles=max_tiles)
+    for results in ask(to_ask, FakeEngine(limit=1, capacity=7), settings, admit=admit):
+        assert all(result.answers for result in results)
+    assert cut[0] == first
+    assert [cut[READ_AHEAD + i] for i in range(3)] == [later] * 3
 
 
 def test_only_so_many_photos_are_read_ahead(tmp_path: Path) -> None:

@@ -151,13 +151,17 @@ def ask_missing(
     )
     file_ids = {each.index: each.file_id for each in job.work.asks}
     asked: dict[int, tuple[Prompt, ...]] = {}
+    leaders: dict[str, int] = {}
     tally = Tally()
     state = "failed"
 
     def admit(pending: Pending) -> Pending | PhotoResult:
         missing = writer.missing(pending.photo.sha256, pending.prompts)
         asked[pending.index] = missing
-        return replace(pending, prompts=missing) if missing else pending.answered(())
+        if not missing:
+            return pending.answered(())
+        leaders.setdefault(pending.photo.sha256, pending.index)
+        return replace(pending, prompts=missing)
 
     def outcome(result: PhotoResult) -> Outcome:
         prompts = asked.pop(result.index, None)
@@ -172,7 +176,7 @@ def ask_missing(
     to_ask = ((each.index, each.file, each.prompts) for each in job.work.asks)
     try:
         with closing(ask(to_ask, engine, job.plan.read, say=say, stopped=stopped, admit=admit)) as settled:
-            for results in _in_batches(settled):
+            for results in _in_batches(_behind_their_leaders(settled, leaders)):
                 writer.keep([outcome(result) for result in results])
                 tally.add(results)
                 yield results
@@ -184,6 +188,32 @@ def ask_missing(
         more = {"catalog_seconds": round(writer.seconds, 3), "peak_bytes": engine.peak_bytes}
         with suppress(WorkspaceError) if state == "failed" else nullcontext():  # what failed first is what is told
             writer.close(state, tally.figures() | more)
+
+
+def _behind_their_leaders(settled: Iterable[list[PhotoResult]], leaders: dict[str, int]) -> Iterator[list[PhotoResult]]:
+    """Results as they come, save that a photo waits for the one that is asked in its stead, and shares its failure.
+
+    `leaders` has, by hash, the photo that is being asked; one that was settled is taken out here.
+    """
+    waiting: dict[str, list[PhotoResult]] = {}
+    failures: dict[str, str] = {}
+    for results in settled:
+        ready: list[PhotoResult] = []
+        for result in results:
+            sha256 = result.sha256 or ""
+            if sha256 in leaders and not result.answers and result.error is None:
+                waiting.setdefault(sha256, []).append(result)
+                continue
+            if sha256 in failures and not result.answers:  # settled before its leader's failure was written down
+                result = replace(result, error=result.error or failures[sha256])
+            ready.append(result)
+            if leaders.get(sha256) == result.index:
+                del leaders[sha256]
+                ready += [replace(twin, error=result.error) for twin in waiting.pop(sha256, [])]
+                if result.error is not None:
+                    failures[sha256] = result.error
+        if ready:
+            yield ready
 
 
 def _in_batches(settled: Iterable[list[PhotoResult]]) -> Iterator[list[PhotoResult]]:

@@ -56,6 +56,16 @@ def test_a_second_writer_is_told_who_writes(mount: str, hold: Hold, tmp_path: Pa
 
 
 @pytest.mark.parametrize("mount", ["local", "network"])
+def test_a_writer_that_lives_on_this_machine_is_not_waited_for(mount: str, hold: Hold, tmp_path: Path) -> None:
+    hold(mount)
+    with (
+        pytest.raises(WorkspaceBusyError),
+        sole_writer(tmp_path, network=mount == "network", say=pytest.fail),  # it says so before it waits
+    ):
+        pass
+
+
+@pytest.mark.parametrize("mount", ["local", "network"])
 def test_a_killed_writer_is_followed_at_once(mount: str, hold: Hold, tmp_path: Path) -> None:
     process = hold(mount)
     process.send_signal(signal.SIGKILL)

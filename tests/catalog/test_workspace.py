@@ -8,6 +8,7 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import FakeEngine
@@ -109,6 +110,27 @@ def test_the_journal_is_what_the_mount_can_bear_and_answers_move_with_it(
             assert opened.connection.execute("PRAGMA journal_mode").fetchone() == (journal,)
             assert status_of(opened).answers == 12
     assert [("network or FUSE mount" in text) for text in said] == [True]
+
+
+@pytest.mark.parametrize(("mount", "journal"), [("local", "wal"), ("network", "delete")])
+def test_answers_are_on_disk_once_written_whatever_sqlite_was_built_to_do(
+    mount: str, journal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer has to survive a power cut; SQLITE_DEFAULT_SYNCHRONOUS may say that it need not."""
+    monkeypatch.setenv("CARSCRIBE_MOUNT", mount)
+    as_built = sqlite3.connect
+
+    def built_to_be_hasty(*where: Any, **how: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = as_built(*where, **how)
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", built_to_be_hasty)
+    full = 2  # as SQLite numbers them: OFF, NORMAL, FULL, EXTRA
+    for _ in ("made", "opened again"):
+        with write_workspace(tmp_path / "workspace", create=True) as opened:
+            assert opened.connection.execute("PRAGMA journal_mode").fetchone() == (journal,)
+            assert opened.connection.execute("PRAGMA synchronous").fetchone()[0] >= full
 
 
 def test_a_log_left_by_a_killed_writer_is_folded_in_on_a_network_mount(

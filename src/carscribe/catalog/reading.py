@@ -222,7 +222,7 @@ class _Reader:
             " finish, seconds, answered_at"
         )
         found = {}
-        rows = self._rows("answers", "photo_id", photo_ids, columns, "ORDER BY id")
+        rows = self._rows("answers", "photo_id", photo_ids, columns, "ORDER BY run_id, id")
         self._learn({row[2] for row in rows}, {row[4] for row in rows})
         for row in rows:
             condition = row[2] if self._model is None else self._models[row[2]]
