@@ -13,7 +13,7 @@ from carscribe.cli.app import app
 
 def main() -> None:
     """Run the command line. Carscribe's own errors become one line."""
-    from carscribe.cli import describing, machines, workspaces  # noqa: F401 - their commands are the command line
+    from carscribe.cli import describing, machines, training, workspaces  # noqa: F401 - their commands are the command line
     from carscribe.errors import CarscribeError
 
     try:

@@ -35,6 +35,11 @@ class PromptEncoder:
         self._asked = lru_cache(maxsize=65_536)(self._render)
 
     @property
+    def tokenizer(self) -> Any:
+        """The checkpoint's tokenizer, as transformers loads it."""
+        return self._tokenizer
+
+    @property
     def pad_id(self) -> int:
         """An id that may stand where nothing is read."""
         pad = self._tokenizer.pad_token_id

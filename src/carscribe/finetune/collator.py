@@ -20,7 +20,7 @@ class Collator:
 
     A batch holds `input_ids`, `position_ids` and `labels` int64 [B, S], `pixel_values` uint8 [tiles, px, px, 3] of all
     photos in order (the trainer scales them, on its device), `attention_mask`, and for packed rows `prefix_tokens`:
-    see `layouts.Batch`; the packed mask is folded as `attention.training_attention` takes it.
+    see `layouts.Batch`.
     """
 
     def __init__(
@@ -29,13 +29,12 @@ class Collator:
         tiling: Tiling,
         *,
         rows: Way,
-        heads_per_kv: int,
         most_pairs: int | None = None,
         quantum: int = 8,
     ) -> None:
         """`most_pairs`: of a photo with more, so many are taken at random, others the next time."""
         self._encoder, self._tiling, self._way = encoder, tiling, rows
-        self._heads_per_kv, self._most_pairs, self._quantum = heads_per_kv, most_pairs, quantum
+        self._most_pairs, self._quantum = most_pairs, quantum
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Raises: PhotoError for a photo that cannot be read (all are opened before a training begins)."""
@@ -52,10 +51,7 @@ class Collator:
             "attention_mask": torch.from_numpy(batch.mask),
             "pixel_values": torch.from_numpy(np.concatenate(pixels)),
         }
-        if self._way != "packed":
-            return found
-        folded = found["attention_mask"].repeat(1, self._heads_per_kv, 1)[:, None]
-        return found | {"attention_mask": folded, "prefix_tokens": batch.prefix_tokens}
+        return found | ({"prefix_tokens": batch.prefix_tokens} if self._way == "packed" else {})
 
     def lay_out(self, rows: Sequence[Sequence[Pair]], tiles: Sequence[int]) -> tuple[Batch, list[int]]:
         """The arrays of some photos' pairs, and how many rows each photo has."""

@@ -46,7 +46,7 @@ class Settings(_Table):
     vision: bool = False
     projector: bool = False
     lora_rank: int = Field(16, ge=1)
-    lora_alpha: float = 32.0
+    lora_alpha: int = 32
     lora_dropout: float = 0.0
     learning_rate: float = Field(1e-4, gt=0)
     schedule: Literal["cosine", "linear", "constant_with_warmup", "warmup_stable_decay"] = "cosine"

@@ -1,0 +1,99 @@
+"""A checkpoint loaded to be trained: which attention it runs with, and which of its weights learn."""
+
+from typing import Any
+
+import torch
+
+from carscribe.engines.checkpoint import Checkpoint, first_line
+from carscribe.errors import CheckpointError, InputError, MissingExtraError
+from carscribe.finetune.attention import TRAINING_ATTENTION, register_training_attention
+from carscribe.finetune.settings import Settings
+
+LANGUAGE_LAYERS = r".*language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+PROJECTOR = r".*multi_modal_projector\.linear_\d"
+VISION_LAYERS = r".*vision_tower\.encoder\.layer\.\d+\.(attention\.([qkv]_proj|projection_layer)|mlp\.fc[12])"
+"""Modules that LoRA is put on, matched whole. The vision tower has a `q_proj` too: a bare name would catch it."""
+
+
+def load_for_training(checkpoint: Checkpoint, settings: Settings, *, device: str) -> Any:
+    """The model in training mode on `device`, what is not to learn frozen.
+
+    LoRA trains beside weights in bfloat16 (4-bit with qlora); full training keeps float32 weights, and computes in
+    bfloat16 on a GPU.
+
+    Raises: CheckpointError when it does not load; MissingExtraError for qlora without bitsandbytes.
+    """
+    from transformers import InternVLForConditionalGeneration
+    from transformers.utils import logging
+
+    register_training_attention()
+    logging.disable_progress_bar()
+    how = TRAINING_ATTENTION if settings.rows == "packed" else "sdpa"
+    more: dict[str, Any] = {"quantization_config": _four_bits(device)} if settings.train == "qlora" else {}
+    try:
+        model = InternVLForConditionalGeneration.from_pretrained(
+            checkpoint.folder,
+            dtype=weights_dtype(settings, device),
+            device_map=device,
+            attn_implementation={"text_config": how, "vision_config": "sdpa"},
+            use_safetensors=True,
+            trust_remote_code=False,
+            **more,
+        )
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{checkpoint.name} does not load: {first_line(error)}. Fetch it again.") from error
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(settings.train == "full" and _learns(name, settings))
+    return model.train()
+
+
+def weights_dtype(settings: Settings, device: str) -> torch.dtype:
+    """What weights are held in while they are trained, or trained beside."""
+    if settings.train == "full" or settings.dtype == "float32" or device.startswith("cpu"):
+        return torch.float32
+    return torch.bfloat16
+
+
+def lora_config(settings: Settings) -> Any:
+    """PEFT's settings; None for full training. Raises: MissingExtraError."""
+    if settings.train == "full":
+        return None
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise MissingExtraError("Fine-tuning", extra="train") from error
+    parts = [LANGUAGE_LAYERS, *[PROJECTOR] * settings.projector, *[VISION_LAYERS] * settings.vision]
+    return LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules="|".join(f"(?:{part})" for part in parts),
+        task_type="CAUSAL_LM",
+    )
+
+
+def _learns(name: str, settings: Settings) -> bool:
+    if "vision_tower" in name:
+        return settings.vision
+    if "multi_modal_projector" in name:
+        return settings.projector
+    return True
+
+
+def _four_bits(device: str) -> Any:
+    """Weights in 4 bits. Raises: MissingExtraError without bitsandbytes; InputError without a GPU."""
+    from importlib.util import find_spec
+
+    if not device.startswith("cuda"):
+        raise InputError('train = "qlora" needs a GPU. On a CPU use train = "lora".')
+    if find_spec("bitsandbytes") is None:
+        raise MissingExtraError("Training beside weights of 4 bits", extra="qlora")
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=["vision_tower", "multi_modal_projector", "lm_head"],
+    )
