@@ -94,16 +94,24 @@ def prepare(
         name, weights = chosen.name, weights_identity(chosen.checkpoint, say)
         if chosen.checkpoint.revision is None and not chosen.words_mean_nothing:
             name = str(chosen.checkpoint.folder.absolute())  # to be found again from another folder
+        adapter = chosen.adapter and (chosen.adapter.identity, str(chosen.adapter.folder))
     else:
         chosen, tiling, reserved, name = model, model.tiling, model.reserved, model.card.model
         weights = model.card.weights or f"name:{name}@{model.card.revision or ''}"
+        adapter = (model.card.adapter, model.card.adapter_folder)
     same_provenance = None
     if strict:
         if isinstance(chosen, ModelChoice):
             chosen = load(chosen)
         same_provenance = provenance_of(chosen.card, plan.read)
     prompter = Prompter(plan.recipes, plan.languages, reserved)
-    condition = Condition(weights=weights, model=name, max_tiles=tiling_for(tiling, plan.read.max_tiles).max_tiles)
+    condition = Condition(
+        weights=weights,
+        model=name,
+        max_tiles=tiling_for(tiling, plan.read.max_tiles).max_tiles,
+        adapter=adapter[0] if adapter else "",
+        adapter_folder=adapter[1] if adapter else "",
+    )
     work = plan_work(
         workspace,
         plan.files,
@@ -120,8 +128,10 @@ def prepare(
 def _as_before(model: ModelRequest, before: RunEntry, say: Callable[[str], None]) -> ModelRequest:
     """The model of the last run unless another is named; of the same one the same commit, whatever is newer by now."""
     if model.model is None:
-        say(f"{before.model}, as in the last run of this workspace. Another: --model.")
-        model = replace(model, model=before.model)
+        with_ = f" with {before.adapter}" if before.adapter and model.adapter is None else ""
+        say(f"{before.model}{with_}, as in the last run of this workspace. Another: --model.")
+        adapter = model.adapter or (Path(before.adapter) if before.adapter else None)
+        model = replace(model, model=before.model, adapter=adapter)
     kind, _, commit = before.weights.partition(":")
     if model.model == before.model and model.revision is None and kind == "hub":
         say(f"Commit {commit[:12]}, as in the last run of this workspace. Another: --revision, e.g. --revision main.")
@@ -305,7 +315,16 @@ def card_of(job: Job) -> EngineCard:
     """What answers, as far as it is known while no weights are loaded: without device and dtype."""
     if isinstance(job.model, ModelChoice):
         checkpoint = job.model.checkpoint
-        return EngineCard(model=job.model.name, revision=checkpoint.revision, device="", dtype="", weights=job.weights)
+        adapter = job.model.adapter
+        return EngineCard(
+            model=job.model.name,
+            revision=checkpoint.revision,
+            device="",
+            dtype="",
+            weights=job.weights,
+            adapter=adapter.identity if adapter else "",
+            adapter_folder=str(adapter.folder) if adapter else "",
+        )
     return job.model.card
 
 

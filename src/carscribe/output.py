@@ -94,6 +94,7 @@ def json_line(result: PhotoResult, card: EngineCard, recipes: Sequence[Recipe]) 
         "tiles": result.tiles,
         "model": card.model,
         "revision": card.revision,
+        "adapter": card.adapter_folder or None,
         "dtype": result.dtype or card.dtype or None,
         "recipes": {recipe.id: recipe.version for recipe in recipes},
         "answers": [_answer(answer) for answer in result.answers],

@@ -81,6 +81,7 @@ def describe(
     revision: str | None = None,
     device: str | None = None,
     dtype: str = "auto",
+    adapter: str | Path | None = None,
     limit: int | None = None,
     exact_decode: bool = False,
     pixel_limit: int = PIXEL_LIMIT,
@@ -106,7 +107,13 @@ def describe(
         read=ReadSettings(max_tiles=max_tiles, pixel_limit=pixel_limit, exact_decode=exact_decode),
         compare_bytes=workspace is None,
     )
-    choice = ModelRequest(model=model, revision=revision, device=device, dtype=dtype)
+    choice = ModelRequest(
+        model=model,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        adapter=None if adapter is None else Path(adapter),
+    )
     if workspace is None:
         return run(plan, engine or choice.open())
     from carscribe.keeping import describe_into
@@ -122,11 +129,18 @@ class ModelRequest:
     revision: str | None = None
     device: str | None = None
     dtype: str = "auto"
+    adapter: Path | None = None
 
     def choose(self, say: Callable[[str], None] = lambda _: None) -> ModelChoice:
         """The model with its configuration, its weights neither fetched nor loaded. Raises: as `choose_model`."""
         return choose_model(
-            self.model, demo_texts=demo_texts(), revision=self.revision, device=self.device, dtype=self.dtype, say=say
+            self.model,
+            demo_texts=demo_texts(),
+            revision=self.revision,
+            device=self.device,
+            dtype=self.dtype,
+            adapter=self.adapter,
+            say=say,
         )
 
     def open(self) -> Engine:

@@ -144,6 +144,7 @@ class EngineCard:
     """What answers, for people and for the record. `notes` say what was chosen for the user and why, a line each.
 
     `weights` tells these weights from any others (a hub's commit, a hash of files), None when that was not looked up;
+    `adapter` likewise a LoRA that was merged into them, which lies in `adapter_folder`; "" for none;
     `hardware` is the name of the GPU or CPU; `versions` those of the software that counts.
     """
 
@@ -152,6 +153,8 @@ class EngineCard:
     device: str
     dtype: str
     weights: str | None = None
+    adapter: str = ""
+    adapter_folder: str = ""
     hardware: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from carscribe.records import Language, PhotoFile, Prompt, Recipe
 
@@ -11,6 +12,7 @@ class Condition:
     """The part of an answer's identity that is neither photo nor prompt. `model` is its name, for people.
 
     `weights` is a hub commit or a hash of files, `adapter` a hash or "", `max_tiles` the largest grid asked for.
+    `adapter_folder` is where the adapter lies.
     """
 
     weights: str
@@ -18,6 +20,15 @@ class Condition:
     max_tiles: int
     adapter: str = ""
     decoding: str = "greedy"
+    adapter_folder: str = ""
+
+    @property
+    def label(self) -> str:
+        """What answers, for people: the model, and the name of the training when there is an adapter."""
+        if not self.adapter_folder:
+            return self.model
+        at = PurePath(self.adapter_folder)
+        return f"{self.model} + {at.parent.name if at.name == 'adapter' else at.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

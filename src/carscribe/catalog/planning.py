@@ -44,9 +44,17 @@ def plan_work(
         condition_id = _condition_id(workspace, condition)
         run_id = int(
             connection.execute(
-                "INSERT INTO runs (started_at, state, host, pid, model, condition_id, photos, to_ask)"
-                " VALUES (?, 'planned', ?, ?, ?, ?, ?, 0) RETURNING id",
-                (now(), socket.gethostname(), os.getpid(), condition.model, condition_id, len(files)),
+                "INSERT INTO runs (started_at, state, host, pid, model, adapter, condition_id, photos, to_ask)"
+                " VALUES (?, 'planned', ?, ?, ?, ?, ?, ?, 0) RETURNING id",
+                (
+                    now(),
+                    socket.gethostname(),
+                    os.getpid(),
+                    condition.model,
+                    condition.adapter_folder,
+                    condition_id,
+                    len(files),
+                ),
             ).fetchone()[0]
         )
         rows, moved = note_files(workspace, files)
@@ -139,7 +147,7 @@ def _condition_id(workspace: Workspace, condition: Condition) -> int:
     found = workspace.connection.execute(
         "INSERT INTO conditions (weights, adapter, decoding, max_tiles, model) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET model = excluded.model RETURNING id",
-        (*identity, condition.model),
+        (*identity, condition.label),
     )
     return int(found.fetchone()[0])
 

@@ -44,6 +44,7 @@ class RunEntry:
     photos: int
     to_ask: int
     figures: Mapping[str, Any]
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +93,10 @@ def status_of(workspace: Workspace) -> Status:
 
 def last_run(workspace: Workspace) -> RunEntry | None:
     """The newest run that had an engine to ask, or nothing to ask it; None in a workspace without one."""
+    adapter = "runs.adapter" if _has_adapters(workspace) else "''"
     row = workspace.connection.execute(
-        "SELECT started_at, ended_at, state, host, pid, runs.model, weights, max_tiles, photos, to_ask, figures"
-        " FROM runs"
+        "SELECT started_at, ended_at, state, host, pid, runs.model, weights, max_tiles, photos, to_ask, figures,"
+        f" {adapter} FROM runs"
         " JOIN conditions ON conditions.id = condition_id WHERE state <> 'planned' ORDER BY runs.id DESC LIMIT 1"
     ).fetchone()
     if row is None:
@@ -111,7 +113,13 @@ def last_run(workspace: Workspace) -> RunEntry | None:
         photos=row[8],
         to_ask=row[9],
         figures=json.loads(row[10]),
+        adapter=row[11],
     )
+
+
+def _has_adapters(workspace: Workspace) -> bool:
+    """Whether the workspace is of the form that notes adapters; a reader finds older ones as they are."""
+    return any(column[1] == "adapter" for column in workspace.connection.execute("PRAGMA table_info(runs)"))
 
 
 def _targets(workspace: Workspace) -> tuple[tuple[Target, ...], set[int]]:

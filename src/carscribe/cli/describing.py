@@ -69,6 +69,9 @@ def describe(
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Left out: a GPU when there is one.")] = None,
     dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")] = "auto",
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
+    adapter: Annotated[
+        Path | None, typer.Option(help="What `carscribe finetune` left for this model: the folder of the training.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Describe only the first N photos.")] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With -w: try again what failed before.")
@@ -105,7 +108,7 @@ def describe(
         read=ReadSettings(max_tiles=max_tiles, pixel_limit=pixel_limit, exact_decode=exact_decode),
         compare_bytes=workspace is None,
     )
-    request = ModelRequest(model=model, revision=revision, device=device, dtype=dtype)
+    request = ModelRequest(model=model, revision=revision, device=device, dtype=dtype, adapter=adapter)
     path = output or (None if as_json or workspace else Path("descriptions.jsonl"))
     with JsonLines(path, overwrite=overwrite, echo=as_json) as lines:
         view.show_plan(plan)

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carscribe.engines.adapters import Adapter, open_adapter
 from carscribe.engines.checkpoint import Checkpoint, fetch_weights, first_line, open_checkpoint, weights_identity
 from carscribe.engines.hub import Hub, Progress, unseen
 from carscribe.errors import CheckpointError, InputError, MissingExtraError
@@ -38,7 +39,8 @@ class ModelChoice:
     """A model that will answer, known before its weights are loaded, or even here.
 
     `device` and `dtype` are as asked for, or as they were resolved when the model had to be picked by them. `notes`
-    say what was chosen and why. `hub` is where the weights are fetched from, None for the environment's.
+    say what was chosen and why. `hub` is where the weights are fetched from, None for the environment's. `adapter` is
+    merged into the weights as they are loaded.
     """
 
     checkpoint: Checkpoint
@@ -46,6 +48,7 @@ class ModelChoice:
     dtype: str
     notes: tuple[str, ...] = ()
     hub: Hub | None = None
+    adapter: Adapter | None = None
 
     @property
     def name(self) -> str:
@@ -82,6 +85,7 @@ class ModelChoice:
             notes=tuple(notes),
             words_mean_nothing=self.words_mean_nothing,
             weights=weights_identity(checkpoint) if checkpoint.revision else None,  # of a folder it may take long
+            adapter=self.adapter,
         )
 
 
@@ -100,6 +104,7 @@ def choose_model(
     revision: str | None = None,
     device: str | None = None,
     dtype: str = "auto",
+    adapter: Path | None = None,
     say: Say = _unheard,
     hub: Hub | None = None,
 ) -> ModelChoice:
@@ -123,13 +128,16 @@ def choose_model(
         notes.append(text)
         say(text)
 
+    opened = None if adapter is None else open_adapter(adapter)
+    if opened is not None and model is None:
+        raise InputError("--adapter goes with the model it was trained on: name that with --model.")
     if model is None:
         device = _device(device)
         dtype = _dtype(dtype, device, note)
         model = _model(device, dtype, note)
     named_demo = model == DEMO  # a folder of that name is ./demo
     checkpoint = _demo(demo_texts, revision, note) if named_demo else open_checkpoint(model, revision, hub=hub)
-    return ModelChoice(checkpoint=checkpoint, device=device, dtype=dtype, notes=tuple(notes), hub=hub)
+    return ModelChoice(checkpoint=checkpoint, device=device, dtype=dtype, notes=tuple(notes), hub=hub, adapter=opened)
 
 
 def open_engine(

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from carscribe import memory
+from carscribe.engines.adapters import Adapter, merged
 from carscribe.engines.checkpoint import Checkpoint, first_line
 from carscribe.engines.decoding import answer_slots, decode, not_finite
 from carscribe.engines.device import free_bytes as free_bytes
@@ -64,12 +65,13 @@ class LocalEngine:
         notes: tuple[str, ...] = (),
         words_mean_nothing: bool = False,
         weights: str | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
         """Load the weights onto `device` ("cpu", "cuda", "cuda:1", …) as `dtype` ("float32", "bfloat16", "float16").
 
         Raises: CheckpointError when the weights do not fit the config; OutOfMemoryError when they do not fit at all.
         """
-        self._checkpoint = checkpoint
+        self._checkpoint, self._adapter = checkpoint, adapter
         self._device, self._dtype = torch.device(device), dtype
         self._prompts = PromptEncoder(checkpoint)
         cuda = self._device.type == "cuda"
@@ -85,6 +87,8 @@ class LocalEngine:
             device=str(self._device),
             dtype=dtype,
             weights=weights,
+            adapter=adapter.identity if adapter else "",
+            adapter_folder=str(adapter.folder) if adapter else "",
             hardware=hardware_name(self._device),
             versions={name: version_of(name) for name in ("carscribe", "torch", "transformers", "pillow")},
             notes=notes,
@@ -159,6 +163,8 @@ class LocalEngine:
     @torch.inference_mode()
     def _load(self) -> PackedModel:
         model = _load_model(self._checkpoint, str(self._device), self._dtype)
+        if self._adapter is not None:
+            model = merged(model, self._adapter).eval()
         return PackedModel(model, positions=self._positions)
 
     @torch.inference_mode()

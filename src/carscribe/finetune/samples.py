@@ -10,13 +10,20 @@ from carscribe.engines.checkpoint import Checkpoint
 from carscribe.engines.prompting import PromptEncoder
 from carscribe.finetune.examples import Example
 from carscribe.photos.decode import read_photo
+from carscribe.records import Tiling
 
 MOST_NEW_TOKENS = 96
 
 
 @torch.no_grad()
 def answers_of(
-    model: Any, checkpoint: Checkpoint, encoder: PromptEncoder, examples: Sequence[Example], *, questions: int
+    model: Any,
+    checkpoint: Checkpoint,
+    encoder: PromptEncoder,
+    examples: Sequence[Example],
+    *,
+    questions: int,
+    tiling: Tiling,
 ) -> list[list[str]]:
     """For each example the answers to its first `questions` questions, by plain greedy `generate`.
 
@@ -32,7 +39,7 @@ def answers_of(
     found: list[list[str]] = []
     try:
         for example in examples:
-            tiles = read_photo(Path(str(example.photo)), checkpoint.tiling).tiles
+            tiles = read_photo(Path(str(example.photo)), tiling).tiles
             pixels = torch.from_numpy(tiles).to(device).float() / checkpoint.divisor
             scaled = ((pixels - mean) / std).permute(0, 3, 1, 2).to(dtype)
             said = []

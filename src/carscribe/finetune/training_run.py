@@ -39,13 +39,14 @@ def train(
     """
     encoder = PromptEncoder(checkpoint)
     model = load_for_training(checkpoint, settings, device=device)
+    tiling = tiling_for(checkpoint.tiling, settings.max_tiles)
     collator = Collator(
         encoder,
-        tiling_for(checkpoint.tiling, settings.max_tiles),
+        tiling,
         rows=settings.rows,
         most_pairs=settings.most_pairs,
     )
-    shown: dict[str, Any] = {"examples": data.shown, "questions": SAMPLE_QUESTIONS}
+    shown: dict[str, Any] = {"examples": data.shown, "questions": SAMPLE_QUESTIONS, "tiling": tiling}
     before = answers_of(model, checkpoint, encoder, **shown)
     trainer = PhotoTrainer(
         checkpoint=checkpoint,
@@ -136,6 +137,7 @@ def draw_curves(folder: Path) -> None:
                 panel.plot(*zip(*points, strict=True), label=name)
         panel.set_xlabel("step")
         panel.set_ylabel(label)
-        panel.legend()
+        if panel.has_data():
+            panel.legend()
         panel.grid(alpha=0.3)
     figure.savefig(folder / "curves.png", dpi=130)

@@ -103,6 +103,8 @@ class RunView:
         revision = f" at {card.revision[:12]}" if card.revision else ""
         hardware = f" ({card.hardware})" if card.hardware else ""
         self.screen.row("Model", f"{card.model}{revision}, {card.dtype} on {card.device}{hardware}")
+        if card.adapter_folder:
+            self.screen.row("Adapter", card.adapter_folder)
 
     def show_batch(self, tiles: Mapping[int, int], batch: BatchPlan) -> None:
         """What a sample of the photos looks like, by tiles, and what a batch of the commonest is expected to take."""
