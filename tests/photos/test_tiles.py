@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from carscribe.photos.tiles import Grid, choose_grid, cut
+from carscribe.photos.tiles import Grid, choose_grid, cut, mirrored
 from carscribe.records import Tiling
 
 got_ocr2 = pytest.importorskip("transformers.models.got_ocr2.image_processing_pil_got_ocr2")
@@ -116,3 +116,15 @@ def test_no_grid_for_a_photo_without_pixels(size):
 def test_only_rgb_is_cut():
     with pytest.raises(ValueError, match="RGB image, not L"):
         cut(Image.new("L", (10, 10)), Grid(columns=1, rows=1), Tiling())
+
+
+@pytest.mark.parametrize("size", [(100, 100), (300, 200), (200, 390)])
+def test_mirrored_tiles_are_the_tiles_of_the_mirrored_photo(size: tuple[int, int]) -> None:
+    tiling = Tiling(tile_px=28)
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), np.uint8))
+    image = image.resize((size[0] // 2 * 2, size[1]))
+    grid = choose_grid(*image.size, tiling)
+    turned = cut(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), grid, tiling)
+    apart = np.abs(mirrored(cut(image, grid, tiling), grid).astype(int) - turned.astype(int))
+    assert apart.max() <= 1  # resampling rounds otherwise from the other side
+    assert not np.array_equal(turned, cut(image, grid, tiling))

@@ -1,6 +1,7 @@
 """From rows of a dataset to what a model is trained on: photos read and cut, pairs tokenised and laid out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from carscribe.engines.prompting import PromptEncoder
 from carscribe.finetune.examples import Pair, pairs_of_row
 from carscribe.finetune.layouts import Batch, Tokens, Way, pack, pad_rows
 from carscribe.photos.decode import read_photo, tile_photo
+from carscribe.photos.tiles import choose_grid, mirrored
 from carscribe.records import TiledPhoto, Tiling
 
 
@@ -30,11 +32,12 @@ class Collator:
         *,
         rows: Way,
         most_pairs: int | None = None,
+        mirror: bool = False,
         quantum: int = 8,
     ) -> None:
-        """`most_pairs`: of a photo with more, so many are taken at random, others the next time."""
+        """`most_pairs`: of a photo with more, so many are taken at random, others the next time; `mirror`, likewise."""
         self._encoder, self._tiling, self._way = encoder, tiling, rows
-        self._most_pairs, self._quantum = most_pairs, quantum
+        self._most_pairs, self._mirror, self._quantum = most_pairs, mirror, quantum
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Raises: PhotoError for a photo that cannot be read (all are opened before a training begins)."""
@@ -88,6 +91,8 @@ class Collator:
         return [pairs[i] for i in order]
 
     def _photo(self, photo: str | bytes) -> TiledPhoto:
-        if isinstance(photo, bytes):
-            return tile_photo(photo, self._tiling)
-        return read_photo(Path(photo), self._tiling)
+        read = tile_photo(photo, self._tiling) if isinstance(photo, bytes) else read_photo(Path(photo), self._tiling)
+        if self._mirror and bool(torch.rand(()) < 0.5):
+            grid = choose_grid(read.width_px, read.height_px, self._tiling)
+            return replace(read, tiles=mirrored(read.tiles, grid))
+        return read

@@ -37,8 +37,9 @@ class Settings(_Table):
     `rows`: packed (all pairs of a photo beside one reading of it), plain (a row a pair) or turns (a conversation).
     `train`: lora, qlora (needs bitsandbytes), or full (all language weights). `vision` and `projector` say whether
     these learn too. `batch_photos` photos make a batch on each GPU, `accumulate` batches a step. Either `epochs` or
-    `steps` ends it. `most_pairs` of a photo are taken at a time, at random. `held_out` is the share of photos, by
-    groups of near-duplicates and of one car, on which progress is measured.
+    `steps` ends it. `most_pairs` of a photo are taken at a time, at random; with `mirror` every other time a photo is
+    seen in a mirror (where no answer says left or right). `held_out` is the share of photos, by groups of
+    near-duplicates and of one car, on which progress is measured.
     """
 
     rows: Literal["packed", "plain", "turns"] = "packed"
@@ -60,6 +61,7 @@ class Settings(_Table):
     accumulate: int = Field(4, ge=1)
     max_tiles: int | None = Field(None, ge=1)
     most_pairs: int | None = Field(None, ge=1)
+    mirror: bool = False
     checkpointing: bool = True
     compile: bool = False
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"

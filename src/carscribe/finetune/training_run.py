@@ -45,6 +45,7 @@ def train(
         tiling,
         rows=settings.rows,
         most_pairs=settings.most_pairs,
+        mirror=settings.mirror,
     )
     shown: dict[str, Any] = {"examples": data.shown, "questions": SAMPLE_QUESTIONS, "tiling": tiling}
     before = answers_of(model, checkpoint, encoder, **shown)

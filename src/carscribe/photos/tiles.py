@@ -85,6 +85,16 @@ def choose_grid(width_px: int, height_px: int, tiling: Tiling) -> Grid:
     return best
 
 
+def mirrored(tiles: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
+    """The tiles of the photo seen in a mirror: left and right changed in every tile, and in the grid.
+
+    uint8 [grid.tiles, tile_px, tile_px, 3] in and out.
+    """
+    cells = grid.columns * grid.rows
+    order = np.arange(cells).reshape(grid.rows, grid.columns)[:, ::-1].ravel()
+    return np.ascontiguousarray(tiles[[*order, *range(cells, len(tiles))], :, ::-1])
+
+
 def cut(image: Image.Image, grid: Grid, tiling: Tiling) -> NDArray[np.uint8]:
     """Resize an RGB image to the grid's canvas and cut it, row by row, thumbnail last.
 
