@@ -124,15 +124,8 @@ def measure(folder: Path, count: int) -> dict[str, object]:
         status = status_of(opened)
     assert status.complete
     catalog_s = writing_s + first_plan_s
-    resumes = []
-    for _ in range(3):
-        with write_workspace(workspace, create=False) as opened:
-            started = time.perf_counter()
-            plan = plan_run(folder / "photos", compare_bytes=False)
-            found = time.perf_counter()
-            job = keeping.prepare(opened, plan, engine)
-            resumes.append((found - started, time.perf_counter() - found))
-        assert not job.work.asks
+    resumes = [resume(workspace, folder / "photos", None) for _ in range(3)]
+    with_metadata = [resume(workspace, folder / "photos", write_metadata(folder, count)) for _ in range(3)][1:]
     return {
         "photos": count,
         "answers": status.answers,
@@ -144,8 +137,37 @@ def measure(folder: Path, count: int) -> dict[str, object]:
         "catalog_share_at_photos_per_s": {pace: round(catalog_s * pace / count, 4) for pace in PACES},
         "resume_walk_folder_s": [round(walked_s, 2) for walked_s, _ in resumes],
         "resume_plan_s": [round(planned_s, 2) for _, planned_s in resumes],
+        "resume_with_metadata_of_each_photo_s": [round(sum(times), 2) for times in with_metadata],
         "status_command_s": [round(timed(["status", str(workspace)]), 2) for _ in range(3)],
     }
+
+
+def resume(workspace: Path, photos: Path, metadata: Path | None) -> tuple[float, float]:
+    """Seconds to find the photos (and match their metadata), and to find that nothing is to be asked."""
+    with write_workspace(workspace, create=False) as opened:
+        started = time.perf_counter()
+        plan = plan_run(photos, metadata=metadata, compare_bytes=False)
+        found = time.perf_counter()
+        job = keeping.prepare(opened, plan, InstantEngine())
+        times = found - started, time.perf_counter() - found
+    assert not job.work.asks
+    return times
+
+
+def write_metadata(folder: Path, count: int) -> Path:
+    """A row a photo as a crawl leaves it."""
+    rows = [
+        {
+            "image": f"{i // 1000:04d}/{i:07d}.png",
+            "name": f"Car {i}",
+            "kind": ("SUV", "세단")[i % 2],
+            "year": 2000 + i % 25,
+        }
+        for i in range(count)
+    ]
+    path = folder / "cars.json"
+    path.write_text(json.dumps(rows, ensure_ascii=False), "utf-8")
+    return path
 
 
 def fill(workspace: Workspace, job: keeping.Job, engine: InstantEngine) -> float:

@@ -1,6 +1,7 @@
 """The part of a training that needs torch: load, train, save, draw its curves."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from carscribe.finetune.samples import answers_of
 from carscribe.finetune.settings import Settings
 from carscribe.finetune.training import PhotoTrainer, trainer_config
 from carscribe.pipeline import tiling_for
+from carscribe.terminal.screen import duration
 
 Say = Callable[[str], None]
 
@@ -58,8 +60,9 @@ def train(
         eval_dataset=data.held,
         processing_class=encoder.tokenizer,
         peft_config=lora_config(settings),
-        callbacks=[_Curves(to / "curves.json", say)],
     )
+    a_step = settings.batch_photos * settings.accumulate * trainer.args.world_size
+    trainer.add_callback(_Curves(to / "curves.json", say, photos_a_step=a_step))
     trainer.remove_callback(PrinterCallback)
     stopped = get_last_checkpoint(str(to / CHECKPOINTS)) if (to / CHECKPOINTS).exists() else None
     trainer.train(resume_from_checkpoint=stopped)
@@ -105,8 +108,13 @@ def _write_samples(path: Path, data: Data, before: list[list[str]], after: list[
 class _Curves(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
     """Writes down each figure as it is logged, and says it."""
 
-    def __init__(self, path: Path, say: Say) -> None:
-        self._path, self._say = path, say
+    def __init__(self, path: Path, say: Say, *, photos_a_step: int) -> None:
+        self._path, self._say, self._photos_a_step = path, say, photos_a_step
+        self._began, self._first_step = 0.0, 0
+
+    def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        """Look at the clock."""
+        self._began, self._first_step = time.monotonic(), state.global_step
 
     def on_log(self, _args: Any, state: Any, _control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Append to curves.json; one line for people."""
@@ -115,9 +123,12 @@ class _Curves(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
             return
         self._path.write_text(json.dumps(state.log_history, indent=1) + "\n", "utf-8")
         if "loss" in logs:
+            steps_per_s = (state.global_step - self._first_step) / max(time.monotonic() - self._began, 1e-9)
+            left = duration((state.max_steps - state.global_step) / steps_per_s) if steps_per_s else "unknown"
             self._say(
                 f"step {state.global_step:,} of {state.max_steps:,}: loss {float(logs['loss']):.4f}, "
-                f"{float(logs.get('mean_token_accuracy', 0)):.1%} of tokens right"
+                f"{float(logs.get('mean_token_accuracy', 0)):.1%} of tokens right; "
+                f"{steps_per_s * self._photos_a_step:.1f} photos/s, {left} left"
             )
         elif "eval_loss" in logs:
             accuracy = float(logs.get("eval_mean_token_accuracy", 0))

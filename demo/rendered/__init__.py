@@ -1,0 +1,1 @@
+"""Cars drawn from a record of attributes, and what is true of them in words."""
