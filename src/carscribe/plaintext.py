@@ -1,5 +1,6 @@
-"""Text that came from a crawl or a model, made safe to put on one line. Pure; knows nothing of where the line goes."""
+"""Text that came from a crawl or a model, made safe to put on one line or on several. Pure; knows nothing of where."""
 
+import re
 import unicodedata
 
 
@@ -14,3 +15,17 @@ def plain_line(text: str) -> str:
     categories = ((character, unicodedata.category(character)) for character in text)
     visible = (" " if kind in {"Cc", "Cs"} else character for character, kind in categories if kind != "Cf")
     return " ".join("".join(visible).split())
+
+
+def plain_lines(text: str) -> str:
+    """Text in its lines, without control characters but the tab, and without lone surrogates.
+
+    >>> plain_lines("red\\x1b[31m\\r\\nline\\u2028three 👩‍🔧")
+    'red[31m\\nline\\nthree 👩‍🔧'
+    """
+    lines = re.split("\r\n|[\r\n\x85\u2028\u2029]", text)
+    return "\n".join(line if line.isprintable() else "".join(filter(_may_stand, line)) for line in lines)
+
+
+def _may_stand(character: str) -> bool:
+    return character == "\t" or unicodedata.category(character) not in {"Cc", "Cs"}

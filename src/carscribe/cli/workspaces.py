@@ -1,4 +1,4 @@
-"""What is done with a workspace: status, show, correct, export; and fit, which needs none."""
+"""What is done with a workspace: status, show, correct; and fit, which needs none."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,8 +9,7 @@ from carscribe.cli.app import AsJson, app, print_json
 
 if TYPE_CHECKING:
     from carscribe.catalog.workspace import Workspace
-    from carscribe.export import ExportReport
-    from carscribe.exporting import Counts, Wish
+    from carscribe.exporting import Wish
     from carscribe.records import Description
     from carscribe.terminal.screen import Screen
 
@@ -75,7 +74,7 @@ def show(
         if len(found) > 1:
             screen.warn(f"{len(found)} photos answer to {photo!r}; this is the first. Others: {_some(found[1:])}")
         chosen, of_language = wish_for(opened, recipe, language)
-        _check_model(opened, model)
+        check_model(opened, model)
         (kept,) = kept_photos(opened, file_ids=[found[0][0]], recipe=recipe, model=model)
         wish = Wish(recipe=chosen, language=of_language, budget=limit)
         answers = tuple(answer for answer in kept.answers if answer.recipe_id == chosen)
@@ -164,66 +163,8 @@ def fit(
         screen.row("", f"said already: {', '.join(description.repeated)}")
 
 
-@app.command()
-def export(
-    workspace: Folder,
-    to: Annotated[Path, typer.Option(help="The folder to write into.")],
-    format_: Annotated[str, typer.Option("--format", help="imagefolder, kohya, csv or jsonl.")] = "imagefolder",
-    budget: Budget = "clip",
-    recipe: RecipeName = None,
-    language: LanguageName = None,
-    model: ModelName = None,
-    prefix: Prefix = "",
-    suffix: Suffix = "",
-    trigger: Trigger = "",
-    force_language: Force = False,
-    approved_only: Annotated[
-        bool, typer.Option("--approved-only", help="Only answers that a person approved or edited.")
-    ] = False,
-    images: Annotated[
-        str | None, typer.Option(help="copy, link or none. Left out: what is usual for the format.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in the folder.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Write descriptions for trainers and people: imagefolder, kohya, CSV or JSONL."""
-    from carscribe.budgets.counting import budget_of
-    from carscribe.budgets.languages import language_warning
-    from carscribe.catalog.workspace import read_workspace
-    from carscribe.errors import InputError
-    from carscribe.export import FORMATS, write
-    from carscribe.exporting import Counts, Wish, described_photos, wish_for
-    from carscribe.terminal.screen import Screen
-
-    limit = budget_of(budget)
-    if format_ not in FORMATS:
-        raise InputError(f"No format {format_!r}. Formats: {', '.join(FORMATS)}.")
-    screen, counts = Screen(quiet=as_json), Counts()
-    with read_workspace(workspace) as opened:
-        chosen, of_language = wish_for(opened, recipe, language)
-        _check_model(opened, model)
-        wish = Wish(
-            recipe=chosen,
-            language=of_language,
-            budget=limit,
-            prefix=prefix,
-            suffix=suffix,
-            trigger=trigger,
-            force_language=force_language,
-            approved_only=approved_only,
-            model=model,
-        )
-        if warning := language_warning(limit, of_language, force_language=force_language):
-            screen.warn(warning)
-        photos = described_photos(opened, wish, counts)
-        report = write(format_, photos, to, images=images, overwrite=overwrite)  # type: ignore[arg-type]
-    if as_json:
-        print_json(_report_json(report, counts, wish))
-    else:
-        _show_report(screen, report, counts, wish)
-
-
-def _check_model(workspace: "Workspace", model: str | None) -> None:
+def check_model(workspace: "Workspace", model: str | None) -> None:
+    """Raises: InputError for a model that has not answered."""
     from carscribe.catalog.reading import asked_models
     from carscribe.errors import InputError
 
@@ -246,42 +187,3 @@ def _try_to_describe(screen: "Screen", answers: tuple[Any, ...], wish: "Wish") -
 
 def _some(found: list[tuple[int, str]]) -> str:
     return ", ".join(key for _, key in found[:5]) + (" …" if len(found) > 5 else "")
-
-
-def _report_json(report: "ExportReport", counts: "Counts", wish: "Wish") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    composed = {**asdict(counts), "fallbacks": sorted(counts.fallbacks)}
-    how = {"recipe": wish.recipe, "language": wish.language, "budget": wish.budget.name, "model": wish.model}
-    return {**asdict(report), "folder": str(report.folder), "composed": composed, **how}
-
-
-def _show_report(screen: "Screen", report: "ExportReport", counts: "Counts", wish: "Wish") -> None:
-    """What was written, and what was not."""
-    limit = "" if wish.budget.limit is None else f", at most {wish.budget.limit} tokens"
-    row = screen.result
-    row("Written", f"{report.photos:,} photos as {report.format} into {report.folder}")
-    row("Text", f"{wish.recipe} in {wish.language}, budget {wish.budget.name}{limit}")
-    row("Shortened", f"{counts.shortened:,} descriptions left phrases out to fit")
-    if counts.fallbacks:
-        row("English", f"stands for {wish.language} in: {', '.join(sorted(counts.fallbacks))}")
-    for count, what in (
-        (counts.unanswered, "photos without an answer"),
-        (counts.unapproved, "photos without an approved answer"),
-        (counts.without_language, "photos without an answer in a language that can be used"),
-    ):
-        if count:
-            row("Left out", f"{count:,} {what}")
-    for noted, what in (
-        (report.missing, "images that are not there"),
-        (report.changed, "images that have changed since they were described"),
-        (report.empty, "photos with an empty description"),
-    ):
-        if noted.count:
-            row("Left out", f"{noted.count:,} {what}: {', '.join(noted.first[:5])}{' …' if noted.count > 5 else ''}")
-    if report.renamed.count:
-        row("Renamed", f"{report.renamed.count:,}, such as {report.renamed.first[0]}")
-    for suffix, count in report.unread.items():
-        row("Note", f"{count:,} {suffix} images, which most trainers do not open: convert them")
-    if report.link_refused:
-        row("Note", f"{report.link_refused:,} images were copied, since a link was refused there")

@@ -1,10 +1,24 @@
 """Exports: described photos as the data sets that trainers, spreadsheets and scripts read.
 
-`write` is the way in. A description comes in composed; nothing here knows of budgets, workspaces or models.
+`write` is the way in; `write_set` that of fine-tuning sets, which hold questions with their answers. Descriptions come
+in composed, examples divided; nothing here knows of budgets, workspaces or models.
 """
 
 from carscribe.export.formats import FORMATS, Format
-from carscribe.export.report import ExportReport, ImageMode, Noted
+from carscribe.export.report import ExportReport, ImageMode, Noted, SetReport
+from carscribe.export.set_formats import SET_FORMATS, SetFormat
+from carscribe.export.set_writing import write_set
 from carscribe.export.writing import write
 
-__all__ = ["FORMATS", "ExportReport", "Format", "ImageMode", "Noted", "write"]
+__all__ = [
+    "FORMATS",
+    "SET_FORMATS",
+    "ExportReport",
+    "Format",
+    "ImageMode",
+    "Noted",
+    "SetFormat",
+    "SetReport",
+    "write",
+    "write_set",
+]

@@ -64,7 +64,7 @@ class ImageFolder:
         *folders, file = safe_parts(photo.file.key)
         parts = [*map(_not_a_split, folders), file]
         name = self._names.take("train", parts, photo.file.key)
-        if not self._images.place(photo, name):
+        if not self._images.place(photo.file, photo.sha256, name):
             return False
         _note_name(self._notes, photo, name, f"train/{photo.file.key}")
         metadata = photo.file.metadata
@@ -106,7 +106,7 @@ class Kohya:
             name, plain = self._names.take("", [*folders, file], key), key
         else:
             name, plain = self._names.take("", ["_".join([*folders, file])], key), key.replace("/", "_")
-            if not self._images.place(photo, name):
+            if not self._images.place(photo.file, photo.sha256, name):
                 return False
         _note_name(self._notes, photo, name, plain)
         self._draft.text(_caption_file(name), f"{text}\n", photo=key)
@@ -135,7 +135,7 @@ class Csv:
             _note_name(self._notes, photo, path_cell(path), path)
         else:
             path = self._names.take("images", safe_parts(photo.file.key), photo.file.key)
-            if not self._images.place(photo, path):
+            if not self._images.place(photo.file, photo.sha256, path):
                 return False
             _note_name(self._notes, photo, path, f"images/{photo.file.key}")
         metadata, description = photo.file.metadata, photo.description
@@ -168,7 +168,7 @@ class Jsonl:
         file = None
         if self._images.mode != "none":
             file = self._names.take("images", safe_parts(photo.file.key), photo.file.key)
-            if not self._images.place(photo, file):
+            if not self._images.place(photo.file, photo.sha256, file):
                 return False
             _note_name(self._notes, photo, file, f"images/{photo.file.key}")
         if not photo.description.text:
@@ -260,7 +260,8 @@ def _not_a_split(folder: str) -> str:
     return _SPLIT_WORD.sub(r"\1~", folder)
 
 
-def _opens_in_pillow(suffix: str) -> bool:
+def opens_in_pillow(suffix: str) -> bool:
+    """Whether Pillow opens such files by itself."""
     return suffix.lower() not in {".heic", ".heif", ".hif"}
 
 
@@ -279,7 +280,7 @@ FORMATS: Mapping[str, Format] = {
     "imagefolder": Format(
         summary="images and metadata.jsonl, for Hugging Face datasets and diffusers",
         modes=("copy", "link"),
-        opens=_opens_in_pillow,
+        opens=opens_in_pillow,
         start=ImageFolder,
     ),
     "kohya": Format(
@@ -291,13 +292,13 @@ FORMATS: Mapping[str, Format] = {
     "csv": Format(
         summary="captions.csv with image and prompt, for spreadsheets and DiffSynth-Studio",
         modes=("none", "copy", "link"),
-        opens=_opens_in_pillow,
+        opens=opens_in_pillow,
         start=Csv,
     ),
     "jsonl": Format(
         summary="captions.jsonl with all answers, scores and verdicts",
         modes=("none", "copy", "link"),
-        opens=_opens_in_pillow,
+        opens=opens_in_pillow,
         start=Jsonl,
     ),
 }

@@ -13,7 +13,7 @@ from typing import IO, Literal
 from carscribe.export.draft import Draft
 from carscribe.export.manifest import Entry
 from carscribe.export.report import ImageMode, Notes
-from carscribe.records import DescribedPhoto
+from carscribe.records import PhotoFile
 
 _CHUNK_BYTES = 1 << 20
 
@@ -28,26 +28,26 @@ class Images:
         self._draft = draft
         self._notes = notes
 
-    def place(self, photo: DescribedPhoto, name: str) -> bool:
-        """Put the photo's image at `name`. False, and noted, when it is missing or no longer what was described.
+    def place(self, file: PhotoFile, sha256: str, name: str) -> bool:
+        """Put a photo's image at `name`. False, and noted, when it is missing or no longer what was described.
 
         Raises: OutputError.
         """
-        entry = Entry(file=name, photo=photo.file.key, sha256=photo.sha256)
-        if self._is_in_place(photo, name):
+        entry = Entry(file=name, photo=file.key, sha256=sha256)
+        if self._is_in_place(file, sha256, name):
             self._notes.kept += 1
             self._draft.add(entry)
             return True
         with self._draft.writing():
             target = self._draft.next_file()
-            outcome = bring(photo.file.path, target, photo.sha256, link=self.mode == "link")
+            outcome = bring(file.path, target, sha256, link=self.mode == "link")
             size_bytes = target.stat().st_size if outcome == "copied" else 0
         match outcome:
             case "missing":
-                self._notes.missing.add(photo.file.key)
+                self._notes.missing.add(file.key)
                 return False
             case "changed":
-                self._notes.changed.add(photo.file.key)
+                self._notes.changed.add(file.key)
                 return False
             case "copied":
                 self._notes.copied += 1
@@ -57,12 +57,12 @@ class Images:
         self._draft.add(entry, size_bytes=size_bytes)
         return True
 
-    def _is_in_place(self, photo: DescribedPhoto, name: str) -> bool:
+    def _is_in_place(self, file: PhotoFile, sha256: str, name: str) -> bool:
         """Whether an earlier export put these bytes there, and both files are as they were (size, time of change)."""
-        if self._draft.earlier_sha256(name) != photo.sha256:
+        if self._draft.earlier_sha256(name) != sha256:
             return False
         try:
-            there, source = (self._draft.folder / name).lstat(), photo.file.path.stat()
+            there, source = (self._draft.folder / name).lstat(), file.path.stat()
         except (OSError, ValueError):
             return False
         if not stat.S_ISREG(there.st_mode):

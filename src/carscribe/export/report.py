@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 ImageMode = Literal["copy", "link", "none"]
 
@@ -53,6 +53,48 @@ class ExportReport:
     removed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetReport:
+    """What a fine-tuning set holds, and what was left out of it. Fields as in `ExportReport`, and:
+
+    `pairs` are those to learn, of `photos`; the others are held out. `unwritable` photos were left out because their
+    path is no text. `turned` counts photos that EXIF turns while the trainer passes over EXIF.
+    """
+
+    format: str
+    folder: Path
+    images: ImageMode
+    photos: int
+    pairs: int
+    held_out_photos: int
+    held_out_pairs: int
+    bytes_written: int
+    copied: int
+    linked: int
+    kept: int
+    link_refused: int
+    missing: Noted
+    changed: Noted
+    unwritable: Noted
+    renamed: Noted
+    unread: Mapping[str, int]
+    turned: int
+    removed: int
+
+
+class ImagesNoted(TypedDict):
+    """The fields that both reports have of images."""
+
+    copied: int
+    linked: int
+    kept: int
+    link_refused: int
+    missing: Noted
+    changed: Noted
+    renamed: Noted
+    unread: Mapping[str, int]
+
+
 class Names:
     """Counts photos, and keeps the first names."""
 
@@ -97,15 +139,21 @@ class Notes:
             images=images,
             photos=self.photos,
             bytes_written=bytes_written,
-            copied=self.copied,
-            linked=self.linked,
-            kept=self.kept,
-            link_refused=self.link_refused,
-            missing=self.missing.noted(),
-            changed=self.changed.noted(),
             empty=self.empty.noted(),
-            renamed=self.renamed.noted(),
             cleaned=self.cleaned,
-            unread=dict(sorted(self.unread.items())),
             removed=removed,
+            **self.of_images(),
         )
+
+    def of_images(self) -> ImagesNoted:
+        """What both kinds of report say of the images."""
+        return {
+            "copied": self.copied,
+            "linked": self.linked,
+            "kept": self.kept,
+            "link_refused": self.link_refused,
+            "missing": self.missing.noted(),
+            "changed": self.changed.noted(),
+            "renamed": self.renamed.noted(),
+            "unread": dict(sorted(self.unread.items())),
+        }

@@ -32,8 +32,7 @@ def write(
     Whatever `photos` raises goes through, and leaves `to` as it was.
     """
     mode, to = _mode(format_, images), Path(to)
-    if to.suffix.lower() in {".csv", ".jsonl", ".json", ".txt"} and not to.exists():
-        raise OutputError(f"{to} looks like a file. An export is a folder: try --to {to.with_suffix('')}")
+    refuse_file(to)
     notes = Notes()
     with open_draft(to, format_=format_, overwrite=overwrite) as draft:
         chosen = FORMATS[format_]
@@ -47,6 +46,12 @@ def write(
             raise InputError(f"Nothing to export: {_why_nothing(notes)}")
         removed = draft.publish()
         return notes.report(format_=format_, folder=to, images=mode, bytes_written=draft.bytes_written, removed=removed)
+
+
+def refuse_file(to: Path) -> None:
+    """Raises: OutputError for a name that was meant for a file."""
+    if to.suffix.lower() in {".csv", ".jsonl", ".json", ".txt"} and not to.exists():
+        raise OutputError(f"{to} looks like a file. An export is a folder: try --to {to.with_suffix('')}")
 
 
 def _mode(format_: str, images: ImageMode | None) -> ImageMode:

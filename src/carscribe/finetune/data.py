@@ -11,7 +11,9 @@ from carscribe.catalog.reading import KeptPhoto, kept_photos
 from carscribe.catalog.workspace import Workspace, is_workspace, read_workspace
 from carscribe.errors import InputError, PhotoError
 from carscribe.finetune.examples import Example, Pair
-from carscribe.photos.decode import read_photo
+from carscribe.finetune.splitting import near_duplicates, split
+from carscribe.finetune.wording import PLACEHOLDER, learnable
+from carscribe.photos.decode import is_turned, read_photo
 from carscribe.records import Tiling
 
 LEARNED = frozenset({"approved", "edited"})
@@ -26,19 +28,52 @@ class Gathered:
     left_out: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divided:
+    """Examples to learn and to measure on, and what was left out: (photo, why)."""
+
+    learned: tuple[Example, ...]
+    held: tuple[Example, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def divided(
+    source: Path, *, recipes: Sequence[str] = (), languages: Sequence[str] = (), held_out: float, seed: int
+) -> Divided:
+    """The examples of `gather`, about `held_out` of the photos apart: no near-duplicate and no car on both sides.
+
+    Raises: InputError, WorkspaceError, MissingExtraError.
+    """
+    if not 0 <= held_out < 1:
+        raise InputError(f"--held-out is a share of the photos from 0 to less than 1, not {held_out}.")
+    gathered = gather(source, recipes=recipes, languages=languages)
+    grouped = with_groups(gathered.examples, near_duplicates(gathered.examples))
+    learned, held = split(grouped, held_out, seed=seed)
+    return Divided(learned=tuple(learned), held=tuple(held), left_out=gathered.left_out)
+
+
 def gather(source: Path, *, recipes: Sequence[str] = (), languages: Sequence[str] = ()) -> Gathered:
     """The examples of a workspace, or of a `.jsonl` of conversations (TRL's or ms-swift's form).
 
-    Of a workspace, approved and edited answers alone; of these, the named recipes and languages, or all.
+    Of a workspace, approved and edited answers alone; of these, the named recipes and languages, or all. Every photo is
+    opened: one that cannot be read, or has other bytes than were described, is named and left out, never replaced. So
+    is a pair that a trainer would misread.
 
     Raises: InputError when there is nothing to learn from, or a row cannot be used; WorkspaceError.
     """
     if source.suffix == ".jsonl" and source.is_file():
-        return _checked(list(_of_file(source)))
+        return _checked(_of_file(source))
     if not is_workspace(source):
         raise InputError(f"{source} is neither a workspace nor a .jsonl of conversations. See docs/finetune.md.")
     with read_workspace(source) as workspace:
-        return _checked(_of_workspace(workspace, recipes, languages), source)
+        examples = _of_workspace(workspace, recipes, languages)
+    if not examples:
+        wished = [*(f"of recipe {name}" for name in recipes), *(f"in {name}" for name in languages)]
+        raise InputError(
+            f"Nobody has approved or corrected an answer {' or '.join(wished) or 'at all'} in {source} yet. "
+            f"Do so with: carscribe correct {source} FILE"
+        )
+    return _checked(examples)
 
 
 def _of_workspace(workspace: Workspace, recipes: Sequence[str], languages: Sequence[str]) -> list[Example]:
@@ -56,6 +91,7 @@ def _of_workspace(workspace: Workspace, recipes: Sequence[str], languages: Seque
                 pairs=pairs,
                 key=photo.file.key,
                 groups=(f"car {name.casefold()}",) if name else (),
+                sha256=photo.sha256,
             ),
         )
     return list(examples.values())
@@ -91,17 +127,23 @@ def _question_texts(workspace: Workspace) -> dict[tuple[int, str, str, str], str
     return {row[:4]: row[4] for row in rows}
 
 
-def _of_file(path: Path) -> Iterator[Example]:
+def _of_file(path: Path) -> list[Example]:
+    """The conversations of a file, those about one photo together."""
+    examples: dict[tuple[str | bytes, tuple[str, ...]], Example] = {}
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 try:
-                    yield _of_row(json.loads(line), path.parent)
+                    row = _of_row(json.loads(line), path.parent)
                 except (ValueError, KeyError, TypeError, IndexError) as error:
                     raise InputError(
                         f"{path}: line {number:,} is no conversation about one photo: {error!r}. "
                         'A row is {"images": ["a.jpg"], "messages": [{"role": "user", "content": "…"}, …]}.'
                     ) from None
+                known = examples.setdefault((row.photo, row.groups), row)
+                if known is not row:
+                    examples[row.photo, row.groups] = replace(known, pairs=(*known.pairs, *row.pairs))
+    return list(examples.values())
 
 
 def _of_row(row: dict[str, Any], folder: Path) -> Example:
@@ -111,7 +153,9 @@ def _of_row(row: dict[str, Any], folder: Path) -> Example:
     talk = [(message["role"], _text(message["content"])) for message in messages]
     if len(talk) % 2 or any(role != ("user", "assistant")[i % 2] for i, (role, _) in enumerate(talk)):
         raise ValueError("user and assistant do not take turns")
-    pairs = tuple(Pair(question=q[1], answer=a[1]) for q, a in zip(talk[::2], talk[1::2], strict=True))
+    texts = [text for _, text in talk]
+    texts[:1] = map(_without_placeholder, texts[:1])
+    pairs = tuple(Pair(question=q, answer=a) for q, a in zip(texts[::2], texts[1::2], strict=True))
     if not pairs or any(not pair.answer.strip() for pair in pairs):
         raise ValueError("an answer is empty")
     return Example(photo=str(folder / photo), pairs=pairs, key=str(photo), groups=tuple(row.get("groups", ())))
@@ -120,31 +164,62 @@ def _of_row(row: dict[str, Any], folder: Path) -> Example:
 def _text(content: Any) -> str:
     if isinstance(content, list):
         content = "".join(part["text"] for part in content if part["type"] == "text")
-    return str(content).replace("<image>", "").strip("\n")
+    return str(content)
 
 
-def _checked(examples: list[Example], source: Path | None = None) -> Gathered:
-    """Open every photo: one that cannot be read is named and left out, never replaced."""
+def _without_placeholder(text: str) -> str:
+    """A first question without what stands for the photo, and without the line break between the two.
 
-    def trouble(example: Example) -> str | None:
-        try:
-            read_photo(Path(str(example.photo)), Tiling(max_tiles=1))
-        except PhotoError as error:
-            return str(error)
-        return None
+    >>> [_without_placeholder(text) for text in ("<image>Color?", "<image>\\nColor?", "Color?\\n<image>", "Color?")]
+    ['Color?', 'Color?', 'Color?', 'Color?']
+    """
+    before, _, after = text.partition(PLACEHOLDER)
+    return before + after if before and after else before.removesuffix("\n") + after.removeprefix("\n")
 
+
+def _checked(examples: Sequence[Example]) -> Gathered:
+    """What can be learned of the examples."""
+    left_out: list[tuple[str, str]] = []
+    worded = [_worded(example, left_out) for example in examples]
+    told = [example for example in worded if example.pairs]
+    kept: list[Example] = []
     with ThreadPoolExecutor() as pool:
-        found = list(pool.map(trouble, examples))
-    kept = tuple(example for example, why in zip(examples, found, strict=True) if why is None)
-    if not kept:
-        if source is not None and not examples:
-            raise InputError(
-                f"Nobody has approved or corrected an answer in {source} yet. "
-                f"Do so with: carscribe correct {source} FILE"
-            )
-        raise InputError(f"None of the {len(examples):,} photos to learn from can be read.")
-    left_out = tuple((example.key, why) for example, why in zip(examples, found, strict=True) if why is not None)
-    return Gathered(examples=kept, left_out=left_out)
+        for example, opened in zip(told, pool.map(_opened, told), strict=True):
+            if isinstance(opened, str):
+                left_out.append((example.key, opened))
+            else:
+                kept.append(opened)
+    if kept:
+        return Gathered(examples=tuple(kept), left_out=tuple(left_out))
+    some = "; ".join(f"{key}: {why}" for key, why in left_out[:3])
+    raise InputError(f"None of the {len(examples):,} photos to learn from can be used. {some}")
+
+
+def _worded(example: Example, left_out: list[tuple[str, str]]) -> Example:
+    """The example with those of its pairs that no trainer misreads; the others are told."""
+    pairs: list[Pair] = []
+    for pair in example.pairs:
+        found = learnable(pair)
+        if isinstance(found, str):
+            asked = f"{pair.question_id} ({pair.language})" if pair.question_id else repr(pair.question[:40])
+            left_out.append((example.key, f"{asked}: its {found}"))
+        else:
+            pairs.append(found)
+    return replace(example, pairs=tuple(pairs))
+
+
+def _opened(example: Example) -> Example | str:
+    """The example with what its file says, or why it cannot be used."""
+    path = Path(str(example.photo))
+    try:
+        read = read_photo(path, Tiling(max_tiles=1))
+    except PhotoError as error:
+        return str(error)
+    if example.sha256 and example.sha256 != read.sha256:
+        return "has changed since it was described: describe it again"
+    return replace(
+        example, sha256=read.sha256, width_px=read.width_px, height_px=read.height_px, turned=is_turned(path)
+    )
 
 
 def with_groups(examples: Sequence[Example], groups: Sequence[str | None]) -> list[Example]:

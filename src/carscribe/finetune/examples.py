@@ -23,13 +23,18 @@ class Example:
     """A photo with its pairs, at least one. `photo` is a path, or the bytes of an image file.
 
     `key` names it for people. `groups` are what it must share a side of the split with: a car's name, a cluster of
-    near-duplicates.
+    near-duplicates. The rest is what was found when the file was opened: its bytes' hash, its size after rotation, and
+    whether EXIF turns it.
     """
 
     photo: str | bytes
     pairs: tuple[Pair, ...]
     key: str = ""
     groups: tuple[str, ...] = field(default=())
+    sha256: str = ""
+    width_px: int = 0
+    height_px: int = 0
+    turned: bool = False
 
     def to_row(self) -> dict[str, Any]:
         """As a row of a `datasets.Dataset`."""

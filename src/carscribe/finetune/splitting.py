@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from carscribe.errors import MissingExtraError
 from carscribe.finetune.examples import Example
+from carscribe.photos.decode import read_photo, tile_photo
+from carscribe.records import Tiling
 
 HASH_SIDE = 8
 """A difference hash of 8 by 8 comparisons: 64 bits. Source: imagehash.dhash."""
@@ -40,7 +43,7 @@ def split(examples: Sequence[Example], share: float, *, seed: int = 0) -> tuple[
 def near_duplicates(examples: Sequence[Example]) -> list[str | None]:
     """For each example the name of its cluster of near-duplicates; None for one that is like no other.
 
-    Raises: PhotoError for a photo that cannot be read any more.
+    Raises: PhotoError for a photo that cannot be read any more, MissingExtraError.
     """
     hashes = np.array([_hash(example) for example in examples], np.uint64)
     links: list[tuple[int, int]] = []
@@ -53,14 +56,16 @@ def near_duplicates(examples: Sequence[Example]) -> list[str | None]:
 
 
 def _hash(example: Example) -> int:
-    from io import BytesIO
-
-    import imagehash
+    try:
+        import imagehash
+    except ImportError:
+        raise MissingExtraError("Finding near-duplicates", extra="train") from None
     from PIL import Image
 
-    source = BytesIO(example.photo) if isinstance(example.photo, bytes) else Path(example.photo)
-    with Image.open(source) as image:
-        return int(str(imagehash.dhash(image.convert("RGB"), hash_size=HASH_SIDE)), 16)
+    whole = Tiling(max_tiles=1)  # upright and of any format, as the model sees it
+    photo = example.photo
+    read = tile_photo(photo, whole) if isinstance(photo, bytes) else read_photo(Path(photo), whole)
+    return int(str(imagehash.dhash(Image.fromarray(read.tiles[0]), hash_size=HASH_SIDE)), 16)
 
 
 def _roots(groups: Sequence[Iterable[Hashable]]) -> list[int]:
@@ -85,4 +90,4 @@ def _joined(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def _draw(key: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}\0{key}".encode()).digest()
+    return hashlib.sha256(f"{seed}\0{key}".encode("utf-8", "surrogatepass")).digest()

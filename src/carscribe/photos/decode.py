@@ -99,6 +99,18 @@ def photo_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
+def is_turned(path: Path) -> bool:
+    """Whether EXIF has the photo turned or mirrored: who passes over EXIF sees it lying, or on its head."""
+    _prepare_pillow(PIXEL_LIMIT)
+    try:
+        with path.open("rb") as file:
+            format_ = format_of(file.read(HEAD_BYTES))
+            file.seek(0)
+            return format_ not in {None, "HEIC"} and _orientation(_open(file, format_)) != 1
+    except Exception:  # noqa: BLE001 - as in photo_size
+        return False
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
         # Opening a pipe or a device could wait for ever, so ask first what it is.
