@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from carscribe.catalog.calibration import temperatures_of
 from carscribe.catalog.database import translated
 from carscribe.catalog.text import writable
 from carscribe.catalog.workspace import Workspace
@@ -17,9 +18,13 @@ PAGE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """How an answer came about. `answer_id` is its number in the catalogue."""
+    """How an answer came about. `answer_id` and `condition_id` are numbers in the catalogue.
+
+    `temperature` makes a confidence of a choice's scores; None until it was calibrated on labels.
+    """
 
     answer_id: int
+    condition_id: int
     model: str
     weights: str
     dtype: str
@@ -29,6 +34,7 @@ class Origin:
     asked_tiles: int
     seconds: float | None
     answered_at: str
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +86,8 @@ def kept_photos(
 
     Raises: WorkspaceError.
     """
-    reader = _Reader(workspace, recipe, model)
     with translated(workspace.path):
+        reader = _Reader(workspace, recipe, model)
         if file_ids is not None:
             for start in range(0, len(file_ids), PAGE):
                 yield from reader.photos(_files(workspace, "files.id IN", file_ids[start : start + PAGE]))
@@ -154,6 +160,7 @@ class _Reader:
         self._models: dict[int, str] = {}
         self._weights: dict[int, str] = {}
         self._provenances: dict[int, tuple[str, str, Mapping[str, str]]] = {}
+        self._temperatures = temperatures_of(workspace)
 
     def photos(self, rows: Sequence[tuple[Any, ...]]) -> list[KeptPhoto]:
         photo_ids = [row[6] for row in rows if row[6] is not None]
@@ -239,6 +246,7 @@ class _Reader:
             dtype, device, versions = self._provenances[row[4]]
             origin = Origin(
                 answer_id=row[3],
+                condition_id=row[2],
                 model=self._models[row[2]],
                 weights=self._weights[row[2]],
                 dtype=dtype,
@@ -248,6 +256,7 @@ class _Reader:
                 asked_tiles=row[6],
                 seconds=row[12],
                 answered_at=row[13],
+                temperature=self._temperatures.get((row[2], row[1])),
             )
             found[row[0], row[1], condition] = (answer, origin)
         return found

@@ -7,7 +7,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from carscribe.catalog.reading import KeptPhoto
+from carscribe.catalog.calibration import confidence
+from carscribe.catalog.reading import KeptPhoto, Origin
 from carscribe.catalog.status import RunEntry, Status
 from carscribe.plaintext import plain_line
 from carscribe.records import Description, JudgedAnswer
@@ -61,7 +62,7 @@ def show_photo(screen: Screen, photo: KeptPhoto, description: Description | None
         row("Missing", ", ".join(f"{recipe}.{question} ({language})" for recipe, question, language in photo.missing))
     if photo.answers:
         screen.out.print()
-        screen.out.print(_answers(photo.answers))
+        screen.out.print(_answers(photo))
     if description:
         screen.out.print()
         row(description.budget, f"{description.text}")
@@ -89,7 +90,7 @@ def photo_json(photo: KeptPhoto, description: Description | None) -> dict[str, A
         "width_px": photo.width_px,
         "height_px": photo.height_px,
         "answers": [
-            _answer_json(answer) | {"origin": None if origin is None else asdict(origin)}
+            _answer_json(answer, origin) | {"origin": None if origin is None else asdict(origin)}
             for answer, origin in zip(photo.answers, photo.origins, strict=True)
         ],
         "missing": [dict(zip(("recipe", "question", "language"), each, strict=True)) for each in photo.missing],
@@ -98,7 +99,7 @@ def photo_json(photo: KeptPhoto, description: Description | None) -> dict[str, A
     }
 
 
-def _answer_json(judged: JudgedAnswer) -> dict[str, Any]:
+def _answer_json(judged: JudgedAnswer, origin: Origin | None) -> dict[str, Any]:
     answer, verdict = judged.answer, judged.verdict
     return {
         "recipe": judged.recipe_id,
@@ -109,6 +110,7 @@ def _answer_json(judged: JudgedAnswer) -> dict[str, Any]:
         "tokens": answer.tokens if answer else None,
         "finish": answer.finish if answer else None,
         "scores": dict(answer.scores) if answer and answer.scores else None,
+        "confidence": _confidence(judged, origin),
         "mass": answer.mass if answer else None,
         "verdict": verdict
         and {
@@ -121,24 +123,33 @@ def _answer_json(judged: JudgedAnswer) -> dict[str, Any]:
     }
 
 
-def _answers(answers: tuple[JudgedAnswer, ...]) -> Table:
+def _confidence(judged: JudgedAnswer, origin: Origin | None) -> dict[str, float] | None:
+    """A choice's scores, once they were calibrated; None until then."""
+    if origin is None or origin.temperature is None or not judged.answer or not judged.answer.scores:
+        return None
+    return dict(confidence(judged.answer.scores, origin.temperature))
+
+
+def _answers(photo: KeptPhoto) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for head, ratio in (("question", 2), ("answer", 5), ("", 2)):
         table.add_column(head, overflow="fold", ratio=ratio)
-    for judged in answers:
+    for judged, origin in zip(photo.answers, photo.origins, strict=True):
         table.add_row(
             Text(f"{plain_line(judged.recipe_id)}.{plain_line(judged.question_id)} ({judged.language})"),
             Text(plain_line(judged.text if judged.text is not None else judged.answer.text if judged.answer else "")),
-            Text(_remark(judged)),
+            Text(_remark(judged, origin)),
         )
     return table
 
 
-def _remark(judged: JudgedAnswer) -> str:
-    """The verdict, else a choice's score, else that an answer was cut off."""
+def _remark(judged: JudgedAnswer, origin: Origin | None) -> str:
+    """The verdict, else a choice's confidence or, where none was calibrated, score, else that an answer was cut off."""
     if judged.verdict:
         by = f" by {plain_line(judged.verdict.author)}" if judged.verdict.author else ""
         return f"{judged.verdict.decision}{by}"
+    if calibrated := _confidence(judged, origin):
+        return f"confidence {max(calibrated.values()):.2f}"
     if judged.answer and judged.answer.scores:
         return f"score {max(judged.answer.scores.values()):.2f}"
     return "cut off" if judged.answer and judged.answer.finish == "length" else ""
