@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from transformers import GenerationConfig, InternVLConfig, InternVLForConditionalGeneration
 
 from carscribe.engines.new_checkpoint import train_bpe, write_processor, write_tokenizer
-from carscribe.pipeline import demo_texts
+from carscribe.recipes.loading import load_recipe, shipped_recipes
 
 # hidden, layers, heads, key/value heads, MLP of the language model; the vision tower is the same from 1B to 14B
 SIZES = {
@@ -27,11 +27,11 @@ SIZES = {
 def write_sized_checkpoint(folder: Path, size: str, *, device: str, tokenizer_json: Path | None = None) -> float:
     """Write an InternVL3 of `size` in bfloat16 to `folder`; the seconds it took.
 
-    `tokenizer_json` is Qwen2.5's; without it the demo model's small BPE stands in, which needs more tokens a question.
+    `tokenizer_json` is Qwen2.5's; without it a small BPE stands in, which needs more tokens a question.
     """
     start = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
-    bpe = Tokenizer.from_file(str(tokenizer_json)) if tokenizer_json else train_bpe(demo_texts())
+    bpe = Tokenizer.from_file(str(tokenizer_json)) if tokenizer_json else train_bpe(recipe_texts())
     ids = write_tokenizer(folder, bpe)
     write_processor(folder, 448, 256)
     config = InternVLConfig(**_config(size, ids))
@@ -48,6 +48,13 @@ def write_sized_checkpoint(folder: Path, size: str, *, device: str, tokenizer_js
     written = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(written | {"dtype": "bfloat16"}, indent=1))
     return time.perf_counter() - start
+
+
+def recipe_texts() -> list[str]:
+    """What a small tokenizer is trained on: all prompts and choices that are shipped."""
+    questions = [question for name in shipped_recipes() for question in load_recipe(name).questions]
+    texts = [text for question in questions for text in question.text.values()]
+    return texts + [choice for question in questions for row in question.choices.values() for choice in row]
 
 
 def _config(size: str, ids: dict[str, int]) -> dict[str, Any]:

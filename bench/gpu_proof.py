@@ -32,9 +32,8 @@ from carscribe.engines.local import LocalEngine
 from carscribe.engines.new_checkpoint import write_random_checkpoint
 from carscribe.errors import OutOfMemoryError
 from carscribe.photos.decode import read_photo
-from carscribe.pipeline import demo_texts
 from carscribe.records import Prompt, Request, Tiling
-from checkpoints import write_sized_checkpoint
+from checkpoints import recipe_texts, write_sized_checkpoint
 from recording import record
 
 # width and height that give the tile count with the grid limit
@@ -201,7 +200,7 @@ def main() -> None:
     for backbone, rope in (("qwen2", "dynamic"), ("qwen3", "default")):
         folder = work / backbone
         folder.mkdir()
-        write_random_checkpoint(folder, demo_texts(), backbone=backbone, rope=rope)
+        write_random_checkpoint(folder, recipe_texts(), backbone=backbone, rope=rope)
         for dtype, tiles in itertools.product(("float32", "bfloat16"), SHAPES):
             if dtype == "float32" or tiles in (1, 13):
                 figures["exact"].append(exact(options.device, picture, folder, backbone, dtype, tiles))

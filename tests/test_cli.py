@@ -60,7 +60,7 @@ def test_describe_writes_one_line_a_photo_and_a_table(carscribe: Run, photos: Pa
     assert [len(line["answers"]) for line in lines] == [10, 10, 10]
     assert {answer["language"] for answer in lines[0]["answers"]} == {"ko"}
     assert all(line["error"] is None for line in lines)
-    assert "words mean nothing" in done.stdout
+    assert "what it says of real photographs is worth nothing" in " ".join(done.stdout.split())
     assert "1 of 1 rows matched" in done.stderr
     assert "photos without a row: 차 1.jpg, 차 2.jpg" in done.stderr
     assert max(len(line) for line in done.stdout.splitlines()) <= 80

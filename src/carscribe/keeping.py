@@ -92,7 +92,7 @@ def prepare(
         chosen = model.choose(say)
         tiling, reserved = chosen.checkpoint.tiling, chosen.checkpoint.reserved
         name, weights = chosen.name, weights_identity(chosen.checkpoint, say)
-        if chosen.checkpoint.revision is None and not chosen.words_mean_nothing:
+        if chosen.checkpoint.revision is None and not chosen.is_demo:
             name = str(chosen.checkpoint.folder.absolute())  # to be found again from another folder
         adapter = chosen.adapter and (chosen.adapter.identity, str(chosen.adapter.folder))
     else:

@@ -135,7 +135,6 @@ class ModelRequest:
         """The model with its configuration, its weights neither fetched nor loaded. Raises: as `choose_model`."""
         return choose_model(
             self.model,
-            demo_texts=demo_texts(),
             revision=self.revision,
             device=self.device,
             dtype=self.dtype,
@@ -306,13 +305,6 @@ def write_report(path: Path, plan: RunPlan) -> None:
         path.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", "utf-8", "backslashreplace")
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}. Name another file with --report.") from None
-
-
-def demo_texts() -> list[str]:
-    """What the stand-in model's tokenizer is trained on: all prompts and choices that are shipped."""
-    questions = [question for name in shipped_recipes() for question in load_recipe(name).questions]
-    texts = [text for question in questions for text in question.text.values()]
-    return texts + [choice for question in questions for row in question.choices.values() for choice in row]
 
 
 def _load_recipes(recipes: Sequence[str | Path], languages: Sequence[str]) -> tuple[Recipe, ...]:

@@ -145,7 +145,8 @@ class EngineCard:
 
     `weights` tells these weights from any others (a hub's commit, a hash of files), None when that was not looked up;
     `adapter` likewise a LoRA that was merged into them, which lies in `adapter_folder`; "" for none;
-    `hardware` is the name of the GPU or CPU; `versions` those of the software that counts.
+    `knows_renders_alone` is true of the demo model; `hardware` is the name of the GPU or CPU; `versions` those of the
+    software that counts.
     """
 
     model: str
@@ -158,7 +159,7 @@ class EngineCard:
     hardware: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    words_mean_nothing: bool = False
+    knows_renders_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 from fake_hub import COMMIT, NAME, FakeHub, serving
-from texts import TEXTS
 
 from carscribe.engines.choosing import choose_model, open_engine
 from carscribe.engines.hub import Hub, Transfer
@@ -77,12 +76,12 @@ def test_what_is_no_dtype_or_device_is_refused_before_anything_is_looked_for(
 def test_the_demo_model_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CARSCRIBE_CACHE", str(tmp_path))
     said: list[str] = []
-    choice = choose_model("demo", demo_texts=TEXTS, say=said.append)
-    assert (choice.name, choice.words_mean_nothing) == ("demo", True)
+    choice = choose_model("demo", say=said.append)
+    assert (choice.name, choice.is_demo) == ("demo", True)
     assert choice.notes == tuple(said)
-    assert "words mean nothing" in said[0]
+    assert "worth nothing" in said[0]
     card = choice.load(say=said.append).card
-    assert (card.model, card.words_mean_nothing, card.notes) == ("demo", True, tuple(said))
+    assert (card.model, card.knows_renders_alone, card.notes) == ("demo", True, tuple(said))
     with pytest.raises(InputError, match="--revision is for models of a hub"):
         choose_model("demo", revision="main")
 
@@ -90,7 +89,7 @@ def test_the_demo_model_says_what_it_is(tmp_path: Path, monkeypatch: pytest.Monk
 def test_opening_an_engine_is_choosing_and_loading(random_checkpoint: Make) -> None:
     engine = open_engine(str(random_checkpoint()), device="cpu")
     assert engine.card.model == str(random_checkpoint())
-    assert not engine.card.words_mean_nothing
+    assert not engine.card.knows_renders_alone
 
 
 @pytest.mark.parametrize("missing", ["torch", "transformers", "accelerate", "huggingface_hub"])

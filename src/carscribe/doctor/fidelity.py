@@ -108,9 +108,8 @@ def examine(
     Raises: PhotosError when no photo can be read; CheckpointError, MissingExtraError, InputError as for `describe`.
     """
     from carscribe.engines.choosing import choose_model
-    from carscribe.pipeline import demo_texts
 
-    choice = choose_model(model, demo_texts=demo_texts(), revision=revision, device=device, dtype=dtype, say=say)
+    choice = choose_model(model, revision=revision, device=device, dtype=dtype, say=say)
     found = read_shots(photos, _tiling(choice.checkpoint.tiling, max_tiles), limit)
     report = _look_at_files(choice.checkpoint, found, language)
     recipes = tuple(load_recipe(name) for name in RECIPES)

@@ -96,7 +96,7 @@ def check_shared_memory(machine: Machine) -> Iterator[Finding]:
 
 def check_disks(machine: Machine) -> Iterator[Finding]:
     """Where models, results and Carscribe's own cache go: room, leave to write, kind of disk."""
-    from carscribe.engines.demo_model import cache_folder
+    from carscribe.engines.identity import cache_folder
 
     yield from _models_disk(machine)
     here = machine.disk(Path())

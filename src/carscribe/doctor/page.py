@@ -17,6 +17,7 @@ from carscribe.doctor.comparing import TokenComparison
 from carscribe.doctor.fidelity import FidelityReport, SeenPhoto
 from carscribe.doctor.findings import Finding
 from carscribe.doctor.judging import choice_agrees, is_tie, tie_limit
+from carscribe.engines.demo_model import DISCLAIMER
 from carscribe.errors import OutputError
 from carscribe.plaintext import plain_line
 
@@ -51,9 +52,7 @@ def render_page(report: FidelityReport, findings: Sequence[Finding]) -> str:
     agreeing = sum(fact.agrees is True for fact in (*report.facts, *report.processing))
     return template.substitute(
         title=_text(f"{report.model} in Carscribe"),
-        disclaimer=_text(
-            "The demo model has random weights: its words mean nothing." if report.model == "demo" else ""
-        ),
+        disclaimer=_text(DISCLAIMER if report.model == "demo" else ""),
         about=_about(report),
         findings="".join(map(_finding, findings)),
         photos="".join(map(_photo, report.photos)) or "<p>No photo was answered.</p>",

@@ -133,9 +133,8 @@ def _try(trial: Trial, say: Callable[[str], None], progress: Progress) -> tuple[
 def _files_alone(trial: Trial, say: Callable[[str], None]) -> list[Finding]:
     """What the checkpoint's small files come to: its weights are not fetched for that."""
     from carscribe.engines.choosing import choose_model
-    from carscribe.pipeline import demo_texts
 
-    choice = choose_model(trial.model, demo_texts=demo_texts(), revision=trial.revision, say=say)
+    choice = choose_model(trial.model, revision=trial.revision, say=say)
     more = Finding(
         topic="Trial",
         status="note",

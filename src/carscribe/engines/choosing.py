@@ -4,7 +4,7 @@ A model is chosen before it is fetched or loaded, and without torch when the use
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,7 +56,7 @@ class ModelChoice:
         return self.checkpoint.name
 
     @property
-    def words_mean_nothing(self) -> bool:
+    def is_demo(self) -> bool:
         """Whether this is the demo model."""
         return self.name == DEMO
 
@@ -83,7 +83,7 @@ class ModelChoice:
             device=str(torch.device(where)),
             dtype=kind,
             notes=tuple(notes),
-            words_mean_nothing=self.words_mean_nothing,
+            knows_renders_alone=self.is_demo,
             weights=weights_identity(checkpoint) if checkpoint.revision else None,  # of a folder it may take long
             adapter=self.adapter,
         )
@@ -100,7 +100,6 @@ class Pulled:
 def choose_model(
     model: str | None = None,
     *,
-    demo_texts: Iterable[str] = (),
     revision: str | None = None,
     device: str | None = None,
     dtype: str = "auto",
@@ -110,8 +109,7 @@ def choose_model(
 ) -> ModelChoice:
     """What will answer: the model asked for, or the largest that fits. Only its small files are fetched.
 
-    `demo_texts` train the stand-in's tokenizer; `say` is told each choice as it is made. torch is imported only when
-    there is a model to pick, or the demo model to be made.
+    `say` is told each choice as it is made. torch is imported only when there is a model to pick.
 
     Raises: MissingExtraError without torch or transformers; InputError for what no device or dtype is called;
         CheckpointError.
@@ -136,14 +134,13 @@ def choose_model(
         dtype = _dtype(dtype, device, note)
         model = _model(device, dtype, note)
     named_demo = model == DEMO  # a folder of that name is ./demo
-    checkpoint = _demo(demo_texts, revision, note) if named_demo else open_checkpoint(model, revision, hub=hub)
+    checkpoint = _demo(revision, note) if named_demo else open_checkpoint(model, revision, hub=hub)
     return ModelChoice(checkpoint=checkpoint, device=device, dtype=dtype, notes=tuple(notes), hub=hub, adapter=opened)
 
 
 def open_engine(
     model: str | None = None,
     *,
-    demo_texts: Iterable[str] = (),
     revision: str | None = None,
     device: str | None = None,
     dtype: str = "auto",
@@ -154,7 +151,7 @@ def open_engine(
     Raises: MissingExtraError without torch; InputError for an unknown device or dtype; CheckpointError;
         OutOfMemoryError when the weights do not fit.
     """
-    choice = choose_model(model, demo_texts=demo_texts, revision=revision, device=device, dtype=dtype, say=say)
+    choice = choose_model(model, revision=revision, device=device, dtype=dtype, say=say)
     return choice.load(say=say)
 
 
@@ -164,7 +161,7 @@ def pull(model: str, revision: str | None = None, progress: Progress = unseen, *
     Raises: InputError for what need not be fetched; CheckpointError; MissingExtraError.
     """
     if model == DEMO:
-        raise InputError("The demo model is made on this machine at first use: there is nothing to fetch.")
+        raise InputError("The demo model comes with Carscribe: there is nothing to fetch.")
     if Path(model).expanduser().is_dir():
         raise InputError(f"{model} is a folder: there is nothing to fetch. Use it with --model {model}.")
     checkpoint = open_checkpoint(model, revision, hub=hub)
@@ -172,13 +169,13 @@ def pull(model: str, revision: str | None = None, progress: Progress = unseen, *
     return Pulled(checkpoint=fetch_weights(checkpoint, progress, hub=hub), was_here=was_here)
 
 
-def _demo(texts: Iterable[str], revision: str | None, note: Say) -> Checkpoint:
+def _demo(revision: str | None, note: Say) -> Checkpoint:
     if revision:
         raise InputError("--revision is for models of a hub; the demo model has none. Leave it out.")
-    from carscribe.engines.demo_model import demo_checkpoint
+    from carscribe.engines.demo_model import DISCLAIMER, demo_checkpoint
 
-    note("The demo model is a small InternVL3 with random weights: its words mean nothing.")
-    return replace(open_checkpoint(str(demo_checkpoint(texts))), name=DEMO)
+    note(DISCLAIMER)
+    return replace(open_checkpoint(str(demo_checkpoint())), name=DEMO)
 
 
 def _device(asked: str | None) -> str:

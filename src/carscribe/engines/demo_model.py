@@ -1,41 +1,15 @@
-"""The stand-in checkpoint behind `--model demo`: InternVL3's architecture, small, with random weights.
+"""The checkpoint behind `--model demo`: InternVL3's architecture, small, trained on rendered cars alone.
 
-Everything about it is real but its words, so that the whole way of a photo can be walked on a CPU without a hub.
+It comes with Carscribe, so that the whole way of a photo can be walked on a CPU without a hub, and be right. What it is
+for and what it is not for is in `demo/README.md` beside its weights.
 """
 
-import hashlib
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable
+from importlib import resources
 from pathlib import Path
 
-VERSION = 1
-"""Raised when what is written changes, so that an old folder is not taken for a new one."""
+DISCLAIMER = "The demo model knows rendered cars alone: what it says of real photographs is worth nothing."
 
 
-def demo_checkpoint(texts: Iterable[str]) -> Path:
-    """The folder of the stand-in checkpoint whose tokenizer knows `texts`, made at first use in the user's cache."""
-    texts = list(texts)
-    known = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:8]
-    folder = cache_folder() / f"demo-model-{VERSION}-{known}"
-    if not (folder / "model.safetensors").exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        from carscribe.engines.new_checkpoint import write_random_checkpoint
-
-        write_random_checkpoint(beside, texts)
-        try:
-            beside.replace(folder)
-        except OSError:  # another process was first, or left half a folder: ours is whole
-            shutil.rmtree(folder, ignore_errors=True)
-            shutil.move(beside, folder)
-    return folder
-
-
-def cache_folder() -> Path:
-    """Where Carscribe keeps what it can make again: CARSCRIBE_CACHE, else `carscribe` in the user's cache folder."""
-    if own := os.environ.get("CARSCRIBE_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".cache") / "carscribe"
+def demo_checkpoint() -> Path:
+    """The folder of the demo model."""
+    return Path(str(resources.files("carscribe.engines") / "demo"))

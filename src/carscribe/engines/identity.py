@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from carscribe.engines.demo_model import cache_folder
-
 SETTINGS = ("config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json")
 WORDS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model")
 MORE = ("vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "model.safetensors.index.json")
@@ -29,6 +27,14 @@ LONG_BYTES = 2_000_000_000
 
 SETTLED_S = 2.0
 """A file written a moment ago may be written once more within the same tick of the disk's clock."""
+
+
+def cache_folder() -> Path:
+    """Where Carscribe keeps what it can make again: CARSCRIBE_CACHE, else `carscribe` in the user's cache folder."""
+    if own := os.environ.get("CARSCRIBE_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(base) if base else Path.home() / ".cache") / "carscribe"
 
 
 def commit_of(folder: Path) -> str | None:

@@ -63,7 +63,7 @@ class LocalEngine:
         device: str,
         dtype: str,
         notes: tuple[str, ...] = (),
-        words_mean_nothing: bool = False,
+        knows_renders_alone: bool = False,
         weights: str | None = None,
         adapter: Adapter | None = None,
     ) -> None:
@@ -92,7 +92,7 @@ class LocalEngine:
             hardware=hardware_name(self._device),
             versions={name: version_of(name) for name in ("carscribe", "torch", "transformers", "pillow")},
             notes=notes,
-            words_mean_nothing=words_mean_nothing,
+            knows_renders_alone=knows_renders_alone,
         )
 
     @property

@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.text import Text
 
 from carscribe.catalog.entries import Work
+from carscribe.engines.demo_model import DISCLAIMER
 from carscribe.engines.hub import Transfer
 from carscribe.memory import BatchPlan
 from carscribe.photos.metadata import MetadataMatch
@@ -148,8 +149,8 @@ class RunView:
             self.screen.show(results_table(plan, self._shown, self.screen.out.width))
         if self.tally.answered > len(self._shown):
             self.screen.show(f"… and {self.tally.answered - len(self._shown):,} more photos.")
-        if card.words_mean_nothing:
-            self.screen.show(Text("The demo model has random weights: its words mean nothing.", style="bold yellow"))
+        if card.knows_renders_alone:
+            self.screen.show(Text(DISCLAIMER, style="bold yellow"))
         if self._shown:
             self.screen.show()
 
