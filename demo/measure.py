@@ -1,6 +1,6 @@
 """How much a model gets right on renders it never saw: by aspect, attribute and language, through the packed engine.
 
-usage: python demo/measure.py --model DIR [--count 1000] [--device cuda] [--dtype float32] [--to FILE]
+usage: python demo/measure.py --model demo [--count 1000] [--device cuda] [--dtype float32] [--photos DIR] [--to FILE]
 
 Renders are those of the seeds from `UNSEEN_FROM` on, which no training set holds. An aspect is judged by the answers to
 its open question of `designer`, each of its attributes that can be seen being one judgement; the choices, `brief` and
@@ -43,6 +43,12 @@ def write_photos(folder: Path, seeds: Iterable[int]) -> Path:
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(write_photo, [folder] * len(list(seeds)), seeds, chunksize=8))
     return folder
+
+
+def write_labels(path: Path, seeds: Iterable[int]) -> None:
+    """What is true of the renders, as `carscribe evaluate --labels` reads it."""
+    labels = {f"{seed}.jpg": dict(draw_record(seed).visible) for seed in seeds}
+    path.write_text(json.dumps(labels, indent=1) + "\n", "utf-8")
 
 
 def judged(results: Iterable[PhotoResult]) -> dict[tuple[str, str, str, str], Counter[str]]:
@@ -93,12 +99,15 @@ def main() -> None:
     parser.add_argument("--device", default=None)
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--photos", type=Path, default=None, help="keep the renders here, or take them from here")
+    parser.add_argument("--labels", type=Path, default=None, help="also write what is true of them, for evaluate")
     parser.add_argument("--to", type=Path, default=None)
     options = parser.parse_args()
     folder = options.photos or Path(tempfile.mkdtemp(prefix="carscribe-measure-"))
     seeds = range(UNSEEN_FROM, UNSEEN_FROM + options.count)
     if not (folder / f"{seeds[-1]}.jpg").exists():
         write_photos(folder, seeds)
+    if options.labels:
+        write_labels(options.labels, seeds)
     results = carscribe.describe(
         folder,
         model=options.model,

@@ -1,4 +1,4 @@
-"""`make demo`: draw a few placeholder cars into a temporary folder, describe them with the demo model, export them."""
+"""`make demo`: describe the renders in demo/photos with the demo model, hold the answers against the truth, export."""
 
 import shlex
 import subprocess
@@ -6,7 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from placeholder_cars import draw_all
+HERE = Path(__file__).parent
+PHOTOS = HERE / "photos"
 
 
 def carscribe(*arguments: str | Path) -> None:
@@ -18,8 +19,10 @@ def carscribe(*arguments: str | Path) -> None:
 
 
 folder = Path(tempfile.mkdtemp(prefix="carscribe-demo-"))
-metadata, workspace, captions = draw_all(folder), folder / "cars.ws", folder / "captions"
-asked = ["describe", folder / "images", "--metadata", metadata, "--model", "demo", "-w", workspace]
+workspace, captions, page = folder / "cars.ws", folder / "captions", folder / "page.html"
+asked = ["describe", PHOTOS / "images", "--metadata", PHOTOS / "cars.json", "--model", "demo", "-w", workspace]
 carscribe(*asked, "--language", "en", "--language", "ko")
-carscribe("status", workspace)
+carscribe("show", workspace, "01-sedan")
+truth = ["--labels", PHOTOS / "labels.json", "--vocabulary", HERE / "rendered" / "vocabulary.toml"]
+carscribe("evaluate", workspace, *truth, "--language", "en", "--html", page)
 carscribe("export", workspace, "--format", "kohya", "--budget", "clip", "--trigger", "democar", "--to", captions)

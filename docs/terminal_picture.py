@@ -4,6 +4,7 @@ usage: python docs/terminal_picture.py
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,18 +16,15 @@ from rich.text import Text
 ROOT = Path(__file__).parents[1]
 WIDTH = 96
 COMMANDS = (
-    "describe images --metadata cars.json --model demo -w cars.ws",
+    "describe images --metadata cars.json --model demo -w cars.ws --limit 6",
     "export cars.ws --format kohya --budget clip --to captions",
 )
-sys.path.insert(0, str(ROOT / "demo"))
 
 
 def main() -> None:
-    """Describe the placeholder cars and save the terminal as SVG."""
-    from placeholder_cars import draw_all
-
+    """Describe a few of the demo's renders and save the terminal as SVG."""
     folder = Path(tempfile.mkdtemp(prefix="carscribe-picture-"))
-    draw_all(folder)
+    shutil.copytree(ROOT / "demo" / "photos", folder, dirs_exist_ok=True)
     lines = []
     for command in COMMANDS:
         done = subprocess.run(

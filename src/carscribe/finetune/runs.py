@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from carscribe.engines.checkpoint import Checkpoint, fetch_weights, open_checkpoint
+from carscribe.engines.choosing import choose_model
 from carscribe.engines.device import version_of
 from carscribe.errors import InputError, MissingExtraError
 from carscribe.finetune.data import gather, with_groups
@@ -164,7 +165,7 @@ def _checkpoint(
     if new is None:
         if model is None:
             raise InputError("Which model is to be trained? Name it with --model, or give [new_model] in --config.")
-        return fetch_weights(open_checkpoint(model, revision))
+        return fetch_weights(choose_model(model, revision=revision).checkpoint)
     if model is not None:
         raise InputError("--model and [new_model] in --config exclude each other: take one out.")
     folder = to / "new"
