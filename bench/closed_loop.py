@@ -45,17 +45,25 @@ Judged = dict[tuple[str, str], bool]
 
 def renders(first_seed: int, count: int) -> dict[str, CarRecord]:
     """Records by file name, every second one on the new wheels."""
-    return {
-        f"{seed}.jpg": draw_record(seed, fixed=NEW if seed % 2 else None)
-        for seed in range(UNSEEN_FROM + first_seed, UNSEEN_FROM + first_seed + count)
-    }
+    seeds = range(UNSEEN_FROM + first_seed, UNSEEN_FROM + first_seed + count)
+    return {f"{seed}.jpg": car_of(seed) for seed in seeds}
+
+
+def car_of(seed: int) -> CarRecord:
+    """The record of a seed."""
+    return draw_record(seed, fixed=NEW if seed % 2 else None)
+
+
+def picture_of(name: str) -> bytes:
+    """The render called so, as a JPEG."""
+    return render_jpeg(car_of(int(Path(name).stem)))
 
 
 def write(folder: Path, records: Mapping[str, CarRecord]) -> Path:
     """Render them."""
     folder.mkdir(parents=True)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for name, jpeg in zip(records, pool.map(render_jpeg, records.values(), chunksize=8), strict=True):
+        for name, jpeg in zip(records, pool.map(picture_of, records, chunksize=8), strict=True):
             (folder / name).write_bytes(jpeg)
     return folder
 

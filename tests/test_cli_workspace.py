@@ -241,6 +241,7 @@ import os, signal, sys
 from carscribe.engines.local import LocalEngine
 answer, number = LocalEngine.answer, getattr(signal, sys.argv[1])
 def answer_then_interrupt(self, requests):
+    LocalEngine.answer = answer  # once: a second signal would stop at once
     os.kill(os.getpid(), number)
     return answer(self, requests)
 LocalEngine.answer = answer_then_interrupt

@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from carscribe.asking_again import with_second_answers
 from carscribe.engines import Engine
 from carscribe.errors import OutOfMemoryError, PhotoError
 from carscribe.records import Answer, PhotoFile, PhotoResult, Prompt, Request, TiledPhoto
@@ -88,7 +89,7 @@ class Ladder:
     """Answers batches with an engine and steps down when memory runs out.
 
     Half the batch; at one photo, fewer tiles; at one tile, the photo is set aside. What fitted is remembered: a batch
-    that was too large is not tried again, nor one with larger photos.
+    that was too large is not tried again, nor one with larger photos. Answers that are none are asked again at once.
     """
 
     def __init__(
@@ -154,13 +155,14 @@ class Ladder:
 
     def _try(self, rows: list[Pending]) -> list[PhotoResult] | str:
         """The results, or why memory ran out."""
-        requests = [Request(tiles=row.photo.tiles, prompts=row.prompts) for row in rows]
+        requests = [Request(tiles=row.photo.tiles, prompts=row.prompts, seed=row.photo.sha256) for row in rows]
         started = time.perf_counter()
         try:
             answers = self._engine.answer(requests)
         except (OutOfMemoryError, MemoryError) as error:
             reason = str(error) or "Out of memory."
         else:
+            answers = with_second_answers(self._engine, requests, answers, self._say)
             share = (time.perf_counter() - started) / len(rows)
             dtype = self._engine.card.dtype
             return [row.answered(found, share, dtype) for row, found in zip(rows, answers, strict=True)]

@@ -296,11 +296,14 @@ def _result(job: Job, index: int, photo: KeptPhoto) -> PhotoResult:
 
 
 def counting_answer(judged: JudgedAnswer) -> Answer | None:
-    """An answer with the text that counts, a person's where there is one; None when it was rejected."""
+    """An answer with the text that counts, a person's where there is one; None when it was rejected.
+
+    What is remarked on an answer is settled when a person has judged it.
+    """
     if judged.text is None:
         return None
     if judged.answer is not None:
-        return replace(judged.answer, text=judged.text)
+        return replace(judged.answer, text=judged.text, remark="" if judged.verdict else judged.answer.remark)
     return Answer(
         recipe_id=judged.recipe_id,
         question_id=judged.question_id,

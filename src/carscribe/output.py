@@ -114,6 +114,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "finish": answer.finish,
         "scores": None if answer.scores is None else dict(answer.scores),
         "mass": answer.mass,
+        "remark": answer.remark or None,
     }
 
 

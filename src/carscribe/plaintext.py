@@ -3,6 +3,13 @@
 import re
 import unicodedata
 
+MODEL_MARK = re.compile(
+    r"<\|[^<>|]{1,40}\|>|</?(?:s|pad|unk|bos|eos|extra_id_\d+|img|image|img_context|video|box|ref|quad"
+    r"|start_of_turn|end_of_turn)>",
+    re.IGNORECASE,
+)
+"""A special token of a model, written out."""
+
 
 def plain_line(text: str) -> str:
     """Text as one line: format characters go; control characters, lone surrogates and white space become one space.
@@ -25,6 +32,16 @@ def plain_lines(text: str) -> str:
     """
     lines = re.split("\r\n|[\r\n\x85\u2028\u2029]", text)
     return "\n".join(line if line.isprintable() else "".join(filter(_may_stand, line)) for line in lines)
+
+
+def model_mark_in(text: str) -> str | None:
+    """The first special token of a model that is written out in `text`, in whatever case or width.
+
+    >>> model_mark_in("red <|EndOfText|>"), model_mark_in("0 < 1")
+    ('<|EndOfText|>', None)
+    """
+    found = MODEL_MARK.search(unicodedata.normalize("NFKC", text))
+    return found and found[0]
 
 
 def _may_stand(character: str) -> bool:

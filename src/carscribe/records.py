@@ -18,6 +18,9 @@ PIXEL_LIMIT = 200_000_000
 Language = str
 """A language code as recipes write it: `en`, `ko`."""
 
+ASKED_AGAIN = "asked again"
+"""The remark on an answer that took the place of one that was none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
@@ -119,6 +122,9 @@ class Answer:
     "length" when `max_new_tokens` did, "choice" when the prompt had choices: then `scores` holds one score per choice
     in the prompt's order, summing to one, and `mass` the probability the model gave to all choices together (little
     mass: the model would rather have said something else). A score is no confidence until it is calibrated.
+
+    `remark` is "" of nearly all answers. Of an open answer that was none it is `ASKED_AGAIN` when this is the second
+    one, asked at a temperature, and else why this first one is none.
     """
 
     recipe_id: str
@@ -129,14 +135,21 @@ class Answer:
     finish: Literal["stop", "length", "choice"]
     scores: Mapping[str, float] | None = None
     mass: float | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
-    """What an engine is asked about one photo: its tiles, uint8 [tiles, tile_px, tile_px, 3], and all prompts."""
+    """What an engine is asked about one photo: its tiles, uint8 [tiles, tile_px, tile_px, 3], and all prompts.
+
+    Open answers are greedy at `temperature` 0. Above, they are drawn: by `seed` (any text) and the prompt's own text,
+    so that the same request gets the same answer whatever else is in its batch.
+    """
 
     tiles: "NDArray[np.uint8]"
     prompts: tuple[Prompt, ...]
+    temperature: float = 0.0
+    seed: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

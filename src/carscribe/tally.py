@@ -1,9 +1,10 @@
 """The sums of a run: what was answered, what failed, how fast. Pure, but for the clock."""
 
+from collections import Counter
 from collections.abc import Iterable
 from time import monotonic
 
-from carscribe.records import PhotoResult
+from carscribe.records import ASKED_AGAIN, PhotoResult
 
 
 class Tally:
@@ -11,7 +12,9 @@ class Tally:
 
     def __init__(self) -> None:
         self._started = monotonic()
-        self.answered = self.failed = self.answers = self.new_tokens = 0
+        self.answered = self.failed = self.answers = self.new_tokens = self.asked_again = 0
+        self.marks: Counter[str] = Counter()
+        """What is wrong with answers that are none, by the reason."""
 
     @property
     def photos(self) -> int:
@@ -24,6 +27,9 @@ class Tally:
             self.failed += result.error is not None
             self.answered += result.error is None
             self.answers += len(result.answers)
+            remarks = [answer.remark for answer in result.answers if answer.remark]
+            self.asked_again += len(remarks)
+            self.marks.update(remark for remark in remarks if remark != ASKED_AGAIN)
             self.new_tokens += sum(answer.tokens for answer in result.answers if answer.finish != "choice")
 
     @property
@@ -38,5 +44,7 @@ class Tally:
             "failed": self.failed,
             "answers": self.answers,
             "new_tokens": self.new_tokens,
+            "asked_again": self.asked_again,
+            "marked": self.marks.total(),
             "seconds": round(self.seconds, 3),
         }

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from carscribe.budgets.composing import compose, fit
 from carscribe.budgets.counting import BUDGETS, Budget
-from carscribe.budgets.phrases import model_mark_in, split_phrases
+from carscribe.budgets.phrases import split_phrases
 from carscribe.errors import InputError
+from carscribe.plaintext import model_mark_in
 from carscribe.records import Answer, Description, JudgedAnswer, Language, Verdict
 
 

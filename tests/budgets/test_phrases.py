@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carscribe.budgets.encoders import clip_tokenizer, t5_tokenizer
-from carscribe.budgets.phrases import Phrase, model_mark_in, plain_phrase, split_phrases
+from carscribe.budgets.phrases import Phrase, plain_phrase, split_phrases
+from carscribe.plaintext import model_mark_in
 
 
 def texts(text: str) -> list[str]:

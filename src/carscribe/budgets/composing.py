@@ -12,10 +12,10 @@ from functools import lru_cache
 
 from carscribe.budgets.counting import BUDGETS, Budget
 from carscribe.budgets.languages import answers_for
-from carscribe.budgets.phrases import COMMAS, Phrase, model_mark_in, plain_phrase, split_phrases
+from carscribe.budgets.phrases import COMMAS, Phrase, plain_phrase, split_phrases
 from carscribe.budgets.repeats import Wording, is_said, says_more, wording_of
 from carscribe.errors import InputError
-from carscribe.plaintext import plain_line
+from carscribe.plaintext import model_mark_in, plain_line
 from carscribe.records import Description, JudgedAnswer, Language
 
 _STOPS = (".", "!", "?", "…", "。", "！", "？", ":", ";")

@@ -11,14 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from carscribe.plaintext import plain_line
+from carscribe.plaintext import MODEL_MARK, model_mark_in, plain_line
 
 _TERMINAL_CODE = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
-_MODEL_MARK = re.compile(
-    r"<\|[^<>|]{1,40}\|>|</?(?:s|pad|unk|bos|eos|extra_id_\d+|img|image|img_context|video|box|ref|quad"
-    r"|start_of_turn|end_of_turn)>",
-    re.IGNORECASE,
-)
 _NESTED_MARKS = 8
 """How often a text is searched again: removing one special token may put the halves of another together."""
 
@@ -115,22 +110,12 @@ def plain_phrase(text: str) -> str:
     for _ in range(_NESTED_MARKS):
         if model_mark_in(line) is None:
             break
-        if not _MODEL_MARK.search(line):
+        if not MODEL_MARK.search(line):
             line = unicodedata.normalize("NFKC", line)  # written in full-width characters, which T5 reads as plain ones
-        line = _MODEL_MARK.sub("", line)
+        line = MODEL_MARK.sub("", line)
     else:
         line = unicodedata.normalize("NFKC", line).replace("<", "")  # nobody writes this in good faith
     return unicodedata.normalize("NFC", " ".join(line.split()))
-
-
-def model_mark_in(text: str) -> str | None:
-    """The first special token of a model that is written out in `text`, in whatever case or width.
-
-    >>> model_mark_in("red <|EndOfText|>"), model_mark_in("0 < 1")
-    ('<|EndOfText|>', None)
-    """
-    found = _MODEL_MARK.search(unicodedata.normalize("NFKC", text))
-    return found and found[0]
 
 
 def _sentences(line: str) -> list[_Sentence]:

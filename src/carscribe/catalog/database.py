@@ -70,6 +70,11 @@ def translated(path: Path) -> Iterator[None]:
         raise WorkspaceError(_advice(path, error)) from error
 
 
+def has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
+    """Whether a table has a column; a reader finds a workspace of an older form as it is."""
+    return any(row[1] == column for row in connection.execute(f"PRAGMA table_info({table})"))
+
+
 def migrations() -> list[tuple[int, str]]:
     """(number, SQL) of every migration, in order."""
     folder = resources.files("carscribe.catalog") / "migrations"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from carscribe.catalog.calibration import temperatures_of
-from carscribe.catalog.database import translated
+from carscribe.catalog.database import has_column, translated
 from carscribe.catalog.text import writable
 from carscribe.catalog.workspace import Workspace
 from carscribe.records import Answer, JudgedAnswer, Language, Metadata, PhotoFile, Verdict
@@ -161,6 +161,7 @@ class _Reader:
         self._weights: dict[int, str] = {}
         self._provenances: dict[int, tuple[str, str, Mapping[str, str]]] = {}
         self._temperatures = temperatures_of(workspace)
+        self._remark = "remark" if has_column(workspace.connection, "answers", "remark") else "''"
 
     def photos(self, rows: Sequence[tuple[Any, ...]]) -> list[KeptPhoto]:
         photo_ids = [row[6] for row in rows if row[6] is not None]
@@ -226,7 +227,7 @@ class _Reader:
         """By (photo, prompt, condition), the newest of each; with a model asked for, by its name for the condition."""
         columns = (
             "photo_id, prompt_id, condition_id, id, provenance_id, tiles, asked_tiles, text, scores, mass, tokens,"
-            " finish, seconds, answered_at"
+            f" finish, seconds, answered_at, {self._remark}"
         )
         found = {}
         rows = self._rows("answers", "photo_id", photo_ids, columns, "ORDER BY run_id, id")
@@ -242,6 +243,7 @@ class _Reader:
                 finish=row[11],
                 scores=None if row[8] is None else json.loads(row[8]),
                 mass=row[9],
+                remark=row[14],
             )
             dtype, device, versions = self._provenances[row[4]]
             origin = Origin(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from carscribe.catalog.database import translated
+from carscribe.catalog.database import has_column, translated
 from carscribe.catalog.planning import answered_prompts
 from carscribe.catalog.workspace import Workspace
 from carscribe.records import Language
@@ -93,7 +93,7 @@ def status_of(workspace: Workspace) -> Status:
 
 def last_run(workspace: Workspace) -> RunEntry | None:
     """The newest run that had an engine to ask, or nothing to ask it; None in a workspace without one."""
-    adapter = "runs.adapter" if _has_adapters(workspace) else "''"
+    adapter = "runs.adapter" if has_column(workspace.connection, "runs", "adapter") else "''"
     row = workspace.connection.execute(
         "SELECT started_at, ended_at, state, host, pid, runs.model, weights, max_tiles, photos, to_ask, figures,"
         f" {adapter} FROM runs"
@@ -115,11 +115,6 @@ def last_run(workspace: Workspace) -> RunEntry | None:
         figures=json.loads(row[10]),
         adapter=row[11],
     )
-
-
-def _has_adapters(workspace: Workspace) -> bool:
-    """Whether the workspace is of the form that notes adapters; a reader finds older ones as they are."""
-    return any(column[1] == "adapter" for column in workspace.connection.execute("PRAGMA table_info(runs)"))
 
 
 def _targets(workspace: Workspace) -> tuple[tuple[Target, ...], set[int]]:

@@ -39,7 +39,7 @@ class Engine(Protocol):
         ...
 
     def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
-        """The answers to each request's prompts, in their order.
+        """The answers to each request's prompts, in their order; open ones at the request's temperature.
 
         Raises: OutOfMemoryError, after which a smaller batch may be tried; NumericsError; EngineError.
         """

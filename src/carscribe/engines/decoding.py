@@ -1,16 +1,21 @@
-"""Greedy decoding of all open branches of a batch, one token of each a step.
+"""Decoding of all open branches of a batch, one token of each a step; greedy, unless a sampler draws the tokens.
 
 A step's shapes depend on the number of columns alone. Columns whose branch has ended are dropped when those left fit a
 smaller bucket; keys and values stay where they are, only the mask is gathered.
 """
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 from carscribe.engines.packed import PackedCache, PackedModel
 from carscribe.errors import NumericsError
 from carscribe.packing import Layout, bucket_branches
+
+LARGEST_DRAW = 1 - 1e-6
+"""So that a draw lies below the sum of all shares, which is rounded, and no token without a share is taken."""
 
 
 def answer_slots(columns: int, new_tokens: int) -> int:
@@ -22,6 +27,33 @@ def answer_slots(columns: int, new_tokens: int) -> int:
     return columns * max(0, new_tokens - 1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sampler:
+    """Draws the next tokens, each column by its own numbers: what else is in the batch does not matter.
+
+    temperatures float32 [B, R], 0 where a column is greedy; draws float32 [B, R, T] in [0, 1), one a step.
+    """
+
+    temperatures: torch.Tensor
+    draws: torch.Tensor
+
+    def take(self, logits: torch.Tensor, columns: torch.Tensor, step: int) -> torch.Tensor:
+        """Tokens int64 [B, C] of logits [B, C, V]; columns int64 [B, C] says which of the R each is."""
+        temperature = self.temperatures.gather(1, columns)[..., None]
+        drawn = temperature > 0
+        shares = (logits.float() / temperature.where(drawn, 1.0)).softmax(-1).cumsum(-1)
+        place = self.draws[:, :, step].gather(1, columns)[..., None] * shares[..., -1:]
+        tokens = torch.searchsorted(shares, place, right=True).clamp_(max=logits.shape[-1] - 1)
+        return torch.where(drawn, tokens, logits.argmax(-1, keepdim=True))[..., 0]
+
+
+def draws_of(seed: str, text: str, count: int) -> torch.Tensor:
+    """`count` random numbers float32 [count] of a seed and a prompt's text; more of them begin with the same ones."""
+    digest = hashlib.sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass")).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
+    return torch.rand(count, generator=generator).clamp_(max=LARGEST_DRAW)
+
+
 def decode(
     packed: PackedModel,
     cache: PackedCache,
@@ -31,15 +63,17 @@ def decode(
     end_ids: Sequence[int],
     *,
     check_every: int = 1,
+    sampler: Sampler | None = None,
 ) -> torch.Tensor:
     """The answers' token ids, int64 [B, R, T] on the CPU, T the largest cap; what follows an end or a cap is noise.
 
     hidden [B, N, hidden] is the questions' pass; caps int64 [B, R] the most new tokens of each column, 0 for none.
     Whether all have ended is looked at every `check_every` steps: on a GPU a look waits for the queue to drain.
+    Without a `sampler` the likeliest token is taken.
 
     Raises: NumericsError when a logit is not finite.
     """
-    decoding = _Decoding(packed, cache, hidden, layout, caps, end_ids)
+    decoding = _Decoding(packed, cache, hidden, layout, caps, end_ids, sampler)
     for step in range(decoding.steps):
         decoding.write_down(step)
         if step + 1 == decoding.steps:
@@ -61,19 +95,20 @@ class _Decoding:
         layout: Layout,
         caps: torch.Tensor,
         end_ids: Sequence[int],
+        sampler: Sampler | None,
     ) -> None:
         device = hidden.device
-        self.packed, self.cache = packed, cache
+        self.packed, self.cache, self.sampler = packed, cache, sampler
         self.caps = caps.to(device)
         self.steps = int(caps.max())
         self.end_ids = torch.tensor(list(end_ids), device=device)
         last = torch.from_numpy(layout.last_token).to(device)
         self.positions = torch.from_numpy(layout.answer_position).to(device)
         logits = packed.logits(hidden.gather(1, last[..., None].expand(-1, -1, hidden.shape[-1])))
-        self.tokens = logits.argmax(-1)
         self.finite = torch.isfinite(logits).all()
-        rows, columns = self.tokens.shape
+        rows, columns = logits.shape[:2]
         self.columns = torch.arange(columns, device=device).expand(rows, -1)
+        self.tokens = self._take(logits, 0)
         self.done = self.caps == 0
         self.out = torch.zeros(rows, columns, self.steps, dtype=torch.long, device=device)
         self.next_slot = layout.prefix_tokens + layout.token_ids.shape[1]
@@ -107,7 +142,10 @@ class _Decoding:
         hidden = self.packed.step(self.cache, self.tokens, self.positions + step, self.folded)
         logits = self.packed.logits(hidden)
         self.finite = self.finite & torch.isfinite(logits).all()  # looked at in the end: here nothing is waited for
-        self.tokens = logits.argmax(-1)
+        self.tokens = self._take(logits, step + 1)
+
+    def _take(self, logits: torch.Tensor, step: int) -> torch.Tensor:
+        return logits.argmax(-1) if self.sampler is None else self.sampler.take(logits, self.columns, step)
 
     def _see(self, stem_mask: torch.Tensor, prefix_tokens: int) -> None:
         """What the answers see before their first step: the prefix and their own question."""

@@ -17,7 +17,7 @@ import torch
 from carscribe import memory
 from carscribe.engines.adapters import Adapter, merged
 from carscribe.engines.checkpoint import Checkpoint, first_line
-from carscribe.engines.decoding import answer_slots, decode, not_finite
+from carscribe.engines.decoding import Sampler, answer_slots, decode, draws_of, not_finite
 from carscribe.engines.device import free_bytes as free_bytes
 from carscribe.engines.device import hardware_name, peak_host_bytes, version_of
 from carscribe.engines.packed import ATTENTION, PackedCache, PackedModel, register_attention
@@ -187,8 +187,11 @@ class LocalEngine:
         )
         answers = self._choices(requests, layout, hidden)
         if steps:
+            sampler = self._sampler(requests, layout, steps)
             tokens = decode(
-                self._packed, cache, hidden, layout, caps, self._end_ids, check_every=self._check_every
+                *(self._packed, cache, hidden, layout, caps, self._end_ids),
+                check_every=self._check_every,
+                sampler=sampler,
             ).tolist()
             for (b, r), index in np.ndenumerate(layout.open_branch):
                 if index >= 0:
@@ -242,6 +245,18 @@ class LocalEngine:
             prompt = requests[row].prompts[branch]
             rows[row][branch] = _choice(prompt, leaf_scores[leaves], leaf_tokens[leaves])
         return rows
+
+    def _sampler(self, requests: list[Request], layout: Layout, steps: int) -> Sampler | None:
+        """What draws the tokens; None when all are greedy."""
+        if not any(request.temperature for request in requests):
+            return None
+        temperatures = torch.zeros(layout.open_branch.shape)
+        draws = torch.zeros(*layout.open_branch.shape, steps)
+        for (b, r), index in np.ndenumerate(layout.open_branch):
+            if index >= 0 and requests[b].temperature:
+                temperatures[b, r] = requests[b].temperature
+                draws[b, r] = draws_of(requests[b].seed, requests[b].prompts[index].text, steps)
+        return Sampler(temperatures=temperatures.to(self._device), draws=draws.to(self._device))
 
     def _open(self, prompt: Prompt, tokens: list[int]) -> Answer:
         tokens = tokens[: prompt.max_new_tokens]

@@ -12,9 +12,9 @@ import numpy as np
 
 from carscribe.budgets.composing import compose
 from carscribe.budgets.counting import BUDGETS, Budget
+from carscribe.degenerate import degeneracy
 from carscribe.errors import InputError
 from carscribe.evaluate.answers import Answered, AnsweredPhoto, Asked, as_answered
-from carscribe.evaluate.degenerate import degeneracy
 from carscribe.evaluate.intervals import Share, share_of
 from carscribe.records import Language
 

@@ -112,6 +112,7 @@ def _answer_json(judged: JudgedAnswer, origin: Origin | None) -> dict[str, Any]:
         "scores": dict(answer.scores) if answer and answer.scores else None,
         "confidence": _confidence(judged, origin),
         "mass": answer.mass if answer else None,
+        "remark": (answer.remark or None) if answer else None,
         "verdict": verdict
         and {
             "decision": verdict.decision,
@@ -144,7 +145,7 @@ def _answers(photo: KeptPhoto) -> Table:
 
 
 def _remark(judged: JudgedAnswer, origin: Origin | None) -> str:
-    """The verdict, else a choice's confidence or, where none was calibrated, score, else that an answer was cut off."""
+    """The verdict, else a choice's confidence or, if none was calibrated, score, else what is wrong with an answer."""
     if judged.verdict:
         by = f" by {plain_line(judged.verdict.author)}" if judged.verdict.author else ""
         return f"{judged.verdict.decision}{by}"
@@ -152,6 +153,8 @@ def _remark(judged: JudgedAnswer, origin: Origin | None) -> str:
         return f"confidence {max(calibrated.values()):.2f}"
     if judged.answer and judged.answer.scores:
         return f"score {max(judged.answer.scores.values()):.2f}"
+    if judged.answer and judged.answer.remark:
+        return judged.answer.remark
     return "cut off" if judged.answer and judged.answer.finish == "length" else ""
 
 

@@ -164,6 +164,8 @@ class RunView:
             f"{tally.answered / seconds:.2f} photos/s; {tally.answers:,} answers; {tally.new_tokens:,} new tokens, "
             f"{tally.new_tokens / seconds:.0f} tokens/s",
         )
+        if tally.asked_again:
+            row("Again", f"{tally.asked_again:,} answers asked again{_marked(tally.marks)}")
         if self._tiles:
             tiles = ", ".join(f"{photos:,} × {tiles}" for tiles, photos in sorted(self._tiles.items()))
             row("Tiles", f"{tiles} (photos × tiles)")
@@ -229,6 +231,18 @@ class _Log:
         if not self._screen.err.is_terminal and time.monotonic() >= self._next:
             self._screen.say(text())
             self._next = time.monotonic() + LOG_EVERY_S
+
+
+def _marked(marks: Counter[str]) -> str:
+    """How many of the answers that were asked again are still none, and why.
+
+    >>> _marked(Counter({"empty": 1})), _marked(Counter({"a refusal": 1, "empty": 2}))
+    (', 1 marked: empty', ', 3 marked: empty (2), a refusal (1)')
+    """
+    if not marks:
+        return ", and all are fine now"
+    reasons = [f"{why} ({count:,})" if len(marks) > 1 else why for why, count in marks.most_common()]
+    return f", {marks.total():,} marked: {', '.join(reasons)}"
 
 
 def _ignored(ignored: Mapping[str, int]) -> str:

@@ -5,8 +5,7 @@ import unicodedata
 from collections import Counter
 from typing import Literal
 
-from carscribe.budgets.phrases import model_mark_in
-from carscribe.plaintext import plain_line
+from carscribe.plaintext import model_mark_in, plain_line
 from carscribe.records import Language
 
 _CHARACTER_RUN = re.compile(r"([^\W\d_])\1{4,}|([^\w\s])\2{7,}|(\d)\3{9,}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from carscribe.evaluate.degenerate import degeneracy
+from carscribe.degenerate import degeneracy
 
 GOOD = [
     ("SUV", "en"),
