@@ -32,6 +32,20 @@ QUICK = {
 }
 
 
+SMALL = {
+    "vision_hidden": 64,
+    "vision_layers": 2,
+    "vision_heads": 4,
+    "vision_mlp": 128,
+    "hidden": 64,
+    "layers": 2,
+    "heads": 4,
+    "kv_heads": 2,
+    "mlp": 128,
+}
+"""A new model, as a TOML file gives it."""
+
+
 def corrected(folder: Path, *, photos: int = 4) -> Path:
     """A workspace in which a person wrote what the wheels are, of every photo but the last."""
     workspace = make_workspace(folder, photos=photos)
@@ -191,3 +205,20 @@ def test_settings_say_what_is_wrong_with_them(tmp_path: Path) -> None:
     assert load_settings(None, epochs=2.0, rows=None).epochs == 2.0
     with pytest.raises(InputError, match="does not exist"):
         load_settings(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "device", "says"),
+    [
+        (None, {}, "cpu", "Which model is to be trained"),
+        ("demo", {}, "tpu", "a training takes cpu or cuda"),
+        ("demo", {"new_model": SMALL, "train": "full"}, "cpu", "exclude each other"),
+        (None, {"new_model": SMALL}, "cpu", 'train = "full"'),
+    ],
+)
+def test_what_cannot_be_begun_is_said_before_anything_is_written(
+    model: str | None, settings: dict[str, Any], device: str, says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=says):
+        finetune(tmp_path, model, tmp_path / "run", Settings(**settings), device=device)
+    assert not (tmp_path / "run").exists()

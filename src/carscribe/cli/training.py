@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from carscribe.cli.app import AsJson, app, print_json
+from carscribe.cli.app import INTERRUPTED, AsJson, app, print_json
 
 
 @app.command()
@@ -41,18 +41,22 @@ def finetune(
     settings = load_settings(
         config, rows=rows, epochs=epochs, learning_rate=learning_rate, batch_photos=batch_photos, max_tiles=max_tiles
     )
-    outcome = train(
-        source,
-        model,
-        to,
-        settings,
-        revision=revision,
-        device=device,
-        recipes=recipe or (),
-        languages=language or (),
-        merge=merge,
-        say=screen.say,
-    )
+    try:
+        outcome = train(
+            source,
+            model,
+            to,
+            settings,
+            revision=revision,
+            device=device,
+            recipes=recipe or (),
+            languages=language or (),
+            merge=merge,
+            say=screen.say,
+        )
+    except KeyboardInterrupt:
+        screen.warn(f"Stopped. The same command goes on from the last checkpoint in {to}, if there is one yet.")
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         print_json({"folder": str(outcome.folder), "result": str(outcome.result), "figures": outcome.figures})
         return

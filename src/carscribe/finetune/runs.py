@@ -19,10 +19,9 @@ from carscribe.engines.checkpoint import Checkpoint, fetch_weights, open_checkpo
 from carscribe.engines.choosing import choose_model
 from carscribe.engines.device import version_of
 from carscribe.errors import InputError, MissingExtraError
-from carscribe.finetune.data import gather, with_groups
+from carscribe.finetune.data import divided
 from carscribe.finetune.examples import Example
 from carscribe.finetune.settings import NewModel, Settings
-from carscribe.finetune.splitting import near_duplicates, split
 
 SAMPLES, SAMPLE_QUESTIONS = 6, 4
 ADAPTER, MODEL, CHECKPOINTS = "adapter", "model", "checkpoints"
@@ -73,6 +72,7 @@ def finetune(
     Raises: InputError, CheckpointError, WorkspaceError, MissingExtraError.
     """
     _needs_extra()
+    _check(model, settings, device)
     from accelerate import PartialState
 
     processes = PartialState(cpu=device == "cpu")  # one a GPU, where `accelerate launch` began them
@@ -102,17 +102,16 @@ def collect(
 
     if tables := _tables(source):
         return _of_tables(tables, settings)
-    gathered = gather(source, recipes=recipes, languages=languages)
-    for key, why in gathered.left_out:
+    sides = divided(source, recipes=recipes, languages=languages, held_out=settings.held_out, seed=settings.seed)
+    learned, held = sides.learned, sides.held
+    for key, why in sides.left_out:
         say(f"Left out: {key}: {why}")
-    grouped = with_groups(gathered.examples, near_duplicates(gathered.examples))
-    learned, held = split(grouped, settings.held_out, seed=settings.seed)
     facts = {
         "photos": len(learned),
         "pairs": sum(len(example.pairs) for example in learned),
         "held_out_photos": len(held),
         "held_out_pairs": sum(len(example.pairs) for example in held),
-        "left_out": [list(each) for each in gathered.left_out],
+        "left_out": [list(each) for each in sides.left_out],
     }
     say(
         f"{facts['photos']:,} photos with {facts['pairs']:,} pairs to learn, {facts['held_out_photos']:,} photos with "
@@ -121,9 +120,9 @@ def collect(
     return Data(
         learned=Dataset.from_list([example.to_row() for example in learned]),
         held=Dataset.from_list([example.to_row() for example in held]) if held else None,
-        shown=tuple((held or learned)[:SAMPLES]),
+        shown=(held or learned)[:SAMPLES],
         facts=facts,
-        texts=lambda: [text for example in grouped for p in example.pairs for text in (p.question, p.answer)],
+        texts=lambda: [text for example in (*learned, *held) for p in example.pairs for text in (p.question, p.answer)],
     )
 
 
@@ -162,12 +161,9 @@ def _of_tables(tables: list[Path], settings: Settings) -> Data:
 def _checkpoint(
     model: str | None, revision: str | None, new: NewModel | None, to: Path, data: Data, say: Say
 ) -> Checkpoint:
-    if new is None:
-        if model is None:
-            raise InputError("Which model is to be trained? Name it with --model, or give [new_model] in --config.")
-        return fetch_weights(choose_model(model, revision=revision).checkpoint)
     if model is not None:
-        raise InputError("--model and [new_model] in --config exclude each other: take one out.")
+        return fetch_weights(choose_model(model, revision=revision).checkpoint)
+    assert new is not None, "_check saw to it"
     folder = to / "new"
     if not (folder / "model.safetensors").exists():
         say("Making a new model, and a tokenizer from the texts of the data.")
@@ -177,6 +173,24 @@ def _checkpoint(
         folder.mkdir(parents=True)
         write_random_checkpoint(folder, data.texts(), sizes=Sizes(**new.model_dump()), widened=False)
     return open_checkpoint(str(folder))
+
+
+def _check(model: str | None, settings: Settings, device: str | None) -> None:
+    """Refuse what cannot be begun before anything is read or written. Raises: InputError."""
+    import torch
+
+    if model is None and settings.new_model is None:
+        raise InputError("Which model is to be trained? Name it with --model, or give [new_model] in --config.")
+    if model is not None and settings.new_model is not None:
+        raise InputError("--model and [new_model] in --config exclude each other: take one out.")
+    if settings.new_model is not None and settings.train != "full":
+        raise InputError('A new model is trained whole: set train = "full" in --config.')
+    if device not in (None, "cpu", "cuda"):
+        raise InputError(
+            f"--device {device}: a training takes cpu or cuda. One GPU of several: CUDA_VISIBLE_DEVICES=1."
+        )
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("torch sees no GPU here. See what carscribe doctor says, or train with --device cpu.")
 
 
 def _begin(to: Path, plan: dict[str, Any], say: Say) -> None:
