@@ -37,7 +37,7 @@ from rendered.words import answers
 
 NEW = {"wheel": "snowflake"}
 SETTINGS = Settings(
-    learning_rate=1e-3, epochs=4.0, batch_photos=8, accumulate=1, checkpointing=False, held_out=0.0, workers=0
+    learning_rate=5e-4, epochs=4.0, batch_photos=8, accumulate=1, checkpointing=False, held_out=0.0, workers=0
 )
 Judged = dict[tuple[str, str], bool]
 """Whether an answer is right about (photo, attribute)."""
