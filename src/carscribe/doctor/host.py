@@ -107,7 +107,7 @@ def check_disks(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             topic="Disk",
             status="warning",
-            what=f"Carscribe's own cache cannot be written at {own.at}: --model demo needs it.",
+            what=f"Carscribe's own cache cannot be written at {own.at}: weights are hashed anew each time.",
             advice="export CARSCRIBE_CACHE=/some/folder/that/can/be/written",
         )
 
