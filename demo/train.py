@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from accelerate import PartialState
 
-from carscribe.finetune.runs import finetune
+from carscribe.finetune.runs import PATIENCE, finetune
 from carscribe.finetune.settings import load_settings
 from render_set import write_set
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--count", type=int, default=75_000)
     options = parser.parse_args()
-    processes = PartialState()
+    processes = PartialState(timeout=PATIENCE)  # rendering takes the first process long
     if processes.is_main_process:
         write_set(options.work / "set", options.count, shard=500)
     processes.wait_for_everyone()

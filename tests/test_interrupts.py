@@ -1,5 +1,6 @@
 """Ctrl-C once finishes what is under way, twice ends at once; so does a host's request to end."""
 
+import os
 import signal
 
 import pytest
@@ -41,3 +42,15 @@ def test_signals_mean_afterwards_what_they_meant_before() -> None:
     with finish_first():
         assert [signal.getsignal(number) for number in numbers] != before
     assert [signal.getsignal(number) for number in numbers] == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="without fork there is nothing to inherit")
+def test_a_forked_process_leaves_ctrl_c_to_its_parent(capfd: pytest.CaptureFixture[str]) -> None:
+    with finish_first() as stopped:
+        child = os.fork()
+        if not child:
+            for _ in range(3):
+                signal.raise_signal(signal.SIGINT)
+            os._exit(7 if stopped() else 0)
+        assert os.waitpid(child, 0)[1] == 0
+    assert capfd.readouterr().err == ""

@@ -17,9 +17,14 @@ def finish_first() -> Iterator[Callable[[], bool]]:
     The second one raises KeyboardInterrupt, as the first does outside.
     """
     asked = False
+    listener = os.getpid()
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
+    def ask(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
+        if os.getpid() != listener:  # a process forked meanwhile: its parent says when it ends
+            if number == signal.SIGTERM:
+                raise SystemExit(128 + number)
+            return
         if asked:
             raise KeyboardInterrupt
         asked = True

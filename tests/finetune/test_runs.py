@@ -1,21 +1,27 @@
 """From corrected answers in a workspace to a model that gives them: `carscribe finetune`, then `describe --adapter`."""
 
 import json
+import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from workspaces import make_workspace
 
 import carscribe
 from carscribe.catalog.status import last_run
 from carscribe.catalog.verdicts import VerdictRow, correct
 from carscribe.catalog.workspace import read_workspace, write_workspace
-from carscribe.errors import InputError
+from carscribe.engines.new_checkpoint import Sizes
+from carscribe.errors import CheckpointError, InputError
+from carscribe.finetune.data import gather
 from carscribe.finetune.runs import finetune, read_run
 from carscribe.finetune.settings import Settings, load_settings
 
 WHEELS = "red wheels"
+TURNS = '[{"role": "user", "content": "wheels"}, {"role": "assistant", "content": "red"}]'
 
 QUICK = {
     "learning_rate": 1e-2,
@@ -116,6 +122,34 @@ def test_only_language_layers_learn(trained: Path) -> None:
     assert all("language_model.layers" in name for name in names)
 
 
+def test_a_merged_checkpoint_says_what_it_is_held_in_and_nothing_of_how_it_was_trained(
+    trained: Path, random_checkpoint: Any
+) -> None:
+    from transformers import InternVLForConditionalGeneration
+
+    config = json.loads((trained / "run" / "model" / "config.json").read_text())
+    parts = (config, config["text_config"], config["vision_config"])
+    assert [part["dtype"] for part in parts] == ["bfloat16"] * 3
+    assert "carscribe" not in json.dumps(config)
+    assert config.get("use_cache") is not False
+    names = {path.name for path in (trained / "run" / "model").iterdir()}
+    assert names == {path.name for path in random_checkpoint().iterdir()}
+    model = InternVLForConditionalGeneration.from_pretrained(trained / "run" / "model", dtype="auto")
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+
+
+def test_a_training_that_is_done_is_merged_when_that_is_asked_for_later(
+    trained: Path, random_checkpoint: Any, tmp_path: Path
+) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run", ignore=shutil.ignore_patterns("model", "checkpoints"))
+    workspace, model, settings = trained / "workspace", str(random_checkpoint()), Settings(**QUICK, steps=40)
+    outcome = finetune(workspace, model, tmp_path / "run", settings, device="cpu", merge=True)
+    merged = (outcome.result / "model.safetensors").read_bytes()
+    assert merged == (trained / "run" / "model" / "model.safetensors").read_bytes()
+    with pytest.raises(InputError, match="was done"):
+        finetune(workspace, model, tmp_path / "run", settings, device="cpu")
+
+
 def test_a_workspace_asks_again_with_an_adapter_and_goes_on_with_it(trained: Path, random_checkpoint: Any) -> None:
     photos, recipe, workspace = trained / "photos", trained / "own.toml", trained / "asked"
     model = str(random_checkpoint())
@@ -151,6 +185,23 @@ def test_a_stopped_training_goes_on_and_another_one_is_refused(random_checkpoint
     assert not any(text.startswith("step 5 ") for text in heard)
     with pytest.raises(InputError, match="was done"):
         finetune(workspace, model, to, settings, device="cpu")
+
+
+def test_a_training_that_was_asked_to_stop_ends_as_one_that_was_not(random_checkpoint: Any, tmp_path: Path) -> None:
+    workspace, model = corrected(tmp_path), str(random_checkpoint())
+    settings = Settings(**QUICK | {"batch_photos": 1, "save_every": 100, "log_every": 1}, steps=10, lora_dropout=0.2)
+    steps: list[str] = []
+    options: dict[str, Any] = {"device": "cpu", "say": lambda text: steps.append(text.partition(" of")[0])}
+    asked = nullcontext(lambda: steps[-1:] == ["step 7"])  # in the third epoch; looked at after the eighth step
+    stopped = finetune(workspace, model, tmp_path / "run", settings, listening=lambda: asked, **options)
+    assert not stopped.finished
+    assert not (tmp_path / "run" / "adapter").exists()
+    steps.clear()
+    ended = finetune(workspace, model, tmp_path / "run", settings, **options)
+    assert [step for step in steps if step.startswith("step")] == ["step 9", "step 10"]
+    whole = finetune(workspace, model, tmp_path / "whole", settings, **options)
+    weights = [(each.result / "adapter_model.safetensors").read_bytes() for each in (ended, whole)]
+    assert weights[0] == weights[1]
 
 
 def test_nothing_corrected_is_nothing_to_learn(random_checkpoint: Any, tmp_path: Path) -> None:
@@ -189,12 +240,14 @@ def test_conversations_of_other_trainers_are_learned_and_a_broken_photo_is_named
         ('{"images": ["a.png", "b.png"], "messages": [{"role": "user", "content": "x"}]}', "line 1"),
         ("no json", "line 1"),
         ('{"messages": []}', "images"),
+        (f'{{"images": ["a.png"], "groups": "x", "messages": {TURNS}}}', "groups is no list"),
+        (f'{{"images": ["\udcff.png"], "messages": {TURNS}}}', "line 1"),
     ],
 )
 def test_a_row_that_is_no_conversation_is_said_with_its_line(row: str, says: str, tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_text(row + "\n", "utf-8")
+    (tmp_path / "rows.jsonl").write_text(row + "\n", "utf-8", errors="surrogateescape")
     with pytest.raises(InputError, match=says):
-        finetune(tmp_path / "rows.jsonl", "x", tmp_path / "run", Settings(), device="cpu")
+        finetune(tmp_path / "rows.jsonl", "demo", tmp_path / "run", Settings(), device="cpu")
 
 
 def test_settings_say_what_is_wrong_with_them(tmp_path: Path) -> None:
@@ -222,3 +275,61 @@ def test_what_cannot_be_begun_is_said_before_anything_is_written(
     with pytest.raises(InputError, match=says):
         finetune(tmp_path, model, tmp_path / "run", Settings(**settings), device=device)
     assert not (tmp_path / "run").exists()
+
+
+def test_an_adapter_of_another_model_is_refused(trained: Path, random_checkpoint: Any) -> None:
+    other = str(random_checkpoint(backbone="qwen3"))
+    photos, recipe = trained / "photos", trained / "own.toml"
+    assert said(photos, recipe, model=other)
+    with pytest.raises(CheckpointError, match="does not fit this model"):
+        said(photos, recipe, model="demo", adapter=trained / "run")
+
+
+def test_an_adapter_of_a_deeper_or_a_shallower_model_and_a_damaged_one_are_refused(
+    trained: Path, random_checkpoint: Any, tmp_path: Path
+) -> None:
+    photos, recipe = trained / "photos", trained / "own.toml"
+    for layers in (2, 4):  # PEFT takes what fits of it, and says so in a warning
+        other = str(random_checkpoint(sizes=Sizes(layers=layers)))
+        with pytest.raises(CheckpointError, match="does not fit this model: 14 weights"):
+            said(photos, recipe, model=other, adapter=trained / "run")
+    shutil.copytree(trained / "run" / "adapter", tmp_path / "damaged")
+    (tmp_path / "damaged" / "adapter_model.safetensors").write_bytes(b"{")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        said(photos, recipe, model=str(random_checkpoint()), adapter=tmp_path / "damaged")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("steps = true", "steps"),
+        ('learning_rate = "fast"', "learning_rate"),
+        ("learning_rate = inf", "learning_rate"),
+        ("lora_dropout = 7.0", "lora_dropout"),
+        ("weight_decay = -1.0", "weight_decay"),
+        ("seed = -1", "seed"),
+        ("[new_model]\nvision_hidden = 64", "new_model.vision_layers"),
+        ("[new_model]\n" + "\n".join(f"{k} = {v}" for k, v in (SMALL | {"heads": 3}).items()), "no multiple of twice"),
+    ],
+)
+def test_settings_that_no_training_can_have_are_said_before_it_begins(text: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text(text)
+    with pytest.raises(InputError, match=says):
+        load_settings(tmp_path / "settings.toml")
+
+
+def test_bytes_that_are_of_two_cars_stand_on_one_side_with_both(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, photos=2)
+    (tmp_path / "photos" / "z.png").write_bytes((tmp_path / "photos" / "차 0.png").read_bytes())
+    named = {"차 0.png": "Ray", "차 1.png": "Ray", "z.png": "Kona"}
+    metadata = tmp_path / "cars.json"
+    metadata.write_text(json.dumps([{"name": name, "image": key} for key, name in named.items()]), "utf-8")
+    make_workspace(tmp_path, metadata=metadata)
+    rows = [
+        {"photo": key, "question": "wheels", "language": "en", "verdict": "edited", "text": WHEELS}
+        for key in ("차 0.png", "차 1.png")
+    ]
+    with write_workspace(workspace, create=False) as opened:
+        correct(opened, [VerdictRow(where="", values=row) for row in rows])
+    groups = [set(example.groups) for example in gather(workspace).examples]
+    assert groups == [{"car ray", "car kona"}, {"car ray"}]

@@ -28,13 +28,14 @@ def finetune(
     batch_photos: Annotated[int | None, typer.Option(help="Photos in a batch on each GPU. [default: 4]")] = None,
     max_tiles: Annotated[int | None, typer.Option(min=1, help="The most tiles a photo is cut into.")] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Also write a whole checkpoint, the adapter merged.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Left out: a GPU when there is one.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda. Left out: a GPU when there is one.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on what people approved and corrected, by LoRA unless --config says otherwise."""
     from carscribe.finetune.runs import finetune as train
     from carscribe.finetune.settings import load_settings
+    from carscribe.interrupts import finish_first
     from carscribe.terminal.screen import Screen
 
     screen = Screen(quiet=as_json)
@@ -53,10 +54,17 @@ def finetune(
             languages=language or (),
             merge=merge,
             say=screen.say,
+            listening=finish_first,
         )
     except KeyboardInterrupt:
         screen.warn(f"Stopped. The same command goes on from the last checkpoint in {to}, if there is one yet.")
         raise typer.Exit(INTERRUPTED) from None
+    if not outcome.finished:
+        if outcome.tells:
+            screen.warn(f"Stopped. The same command goes on from here: {to} has a checkpoint of the last step.")
+        raise typer.Exit(INTERRUPTED)
+    if not outcome.tells:
+        return
     if as_json:
         print_json({"folder": str(outcome.folder), "result": str(outcome.result), "figures": outcome.figures})
         return

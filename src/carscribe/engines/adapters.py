@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,18 +45,32 @@ def open_adapter(folder: Path) -> Adapter:
 
 
 def merged(model: Any, adapter: Adapter) -> Any:
-    """The model with the adapter added to its weights. Raises: CheckpointError when it was made for another model."""
+    """The model with the adapter added to its weights, each sum rounded once to the weight's own dtype.
+
+    Raises: CheckpointError when it was made for another model; MissingExtraError without peft.
+    """
     try:
-        from peft import PeftModel
+        from peft import PeftModel, get_peft_model_state_dict
     except ImportError as error:
         raise MissingExtraError("Using an adapter", extra="train") from error
+    from safetensors import SafetensorError, safe_open
+
     try:
-        return PeftModel.from_pretrained(model, adapter.folder).merge_and_unload()
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        said = str(error).strip().splitlines()[0]
-        raise CheckpointError(
-            f"{adapter.folder} does not fit this model: {said} Name the model it was trained on."
-        ) from None
+        with safe_open(adapter.folder / WEIGHTS, "pt") as file:
+            stored = set(file.keys())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Found missing adapter keys")  # PEFT takes what fits: here it is refused
+            shell = PeftModel.from_pretrained(model, adapter.folder)
+        apart = stored ^ set(get_peft_model_state_dict(shell))
+        if not apart:
+            return shell.merge_and_unload()
+        reason = f"{len(apart)} weights are in one of the two alone ({min(apart)} …)."
+    except SafetensorError as error:
+        raise CheckpointError(f"{adapter.folder / WEIGHTS} is damaged: {error}. Copy it again.") from None
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        # Of sizes that differ the first line says nothing, the second the weight.
+        reason = " ".join(str(error).split("\n\t")[-1:]) or type(error).__name__
+    raise CheckpointError(f"{adapter.folder} does not fit this model: {reason} Name the model it was trained on.")
 
 
 def _deciding(config: dict[str, Any]) -> dict[str, Any]:

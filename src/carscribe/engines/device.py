@@ -1,10 +1,20 @@
-"""What there is of memory, and its name: a GPU, or the host where there is none."""
+"""What there is of memory, its name, and the ways in which it runs out: a GPU, or the host where there is none."""
 
 import platform
 import sys
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from typing import TypeVar
 
 import torch
+
+from carscribe.engines.checkpoint import first_line
+from carscribe.errors import OutOfMemoryError
+
+MEMORY_PHRASES = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+"""What a RuntimeError says when the memory of a CPU, of a CUDA call or of cuBLAS ran out."""
+
+Result = TypeVar("Result")
 
 
 def version_of(package: str) -> str:
@@ -45,3 +55,17 @@ def free_bytes(device: torch.device) -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def within_memory(what: str, work: Callable[[], Result]) -> Result:
+    """Do `work`; each way in which torch says that memory ran out becomes an OutOfMemoryError about `what`."""
+    try:
+        return work()
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        reason = first_line(error)
+    except RuntimeError as error:
+        if not any(phrase in str(error) for phrase in MEMORY_PHRASES):
+            raise
+        reason = first_line(error)
+    # Raised outside the handler: the caught error's traceback would keep the batch's tensors alive.
+    raise OutOfMemoryError(f"Out of memory for {what}: {reason}")

@@ -7,9 +7,9 @@ passes from `packed` and `decoding`.
 
 import gc
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +19,10 @@ from carscribe.engines.adapters import Adapter, merged
 from carscribe.engines.checkpoint import Checkpoint, first_line
 from carscribe.engines.decoding import Sampler, answer_slots, decode, draws_of, not_finite
 from carscribe.engines.device import free_bytes as free_bytes
-from carscribe.engines.device import hardware_name, peak_host_bytes, version_of
+from carscribe.engines.device import hardware_name, peak_host_bytes, version_of, within_memory
 from carscribe.engines.packed import ATTENTION, PackedCache, PackedModel, register_attention
 from carscribe.engines.prompting import PromptEncoder
-from carscribe.errors import CheckpointError, EngineError, NumericsError, OutOfMemoryError
+from carscribe.errors import CheckpointError, EngineError, NumericsError
 from carscribe.packing import Branch, Layout, common_prefix, lay_out, round_up
 from carscribe.records import Answer, EngineCard, Prompt, Request, Tiling
 
@@ -38,11 +38,6 @@ MOST_ROWS_CPU, MOST_TILES_CPU = 16, 32
 
 MOST_POSITIONS = 65_536
 """Rows of the rotary table: 67 MB in float32 at 128 a head. A photo of 13 tiles and its questions take 4,000."""
-
-MEMORY_PHRASES = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-"""What a RuntimeError says when the memory of a CPU, of a CUDA call or of cuBLAS ran out."""
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +72,7 @@ class LocalEngine:
         cuda = self._device.type == "cuda"
         self._vision_tiles = 64 if cuda else 8
         self._positions = min(checkpoint.context_tokens, MOST_POSITIONS)
-        self._packed = _within_memory(f"the weights of {checkpoint.name}", self._load)
+        self._packed = within_memory(f"the weights of {checkpoint.name}", self._load)
         self._end_ids = _end_ids(self._packed.model, self._prompts.end_of_turn_id)
         self._quantum, self._check_every = (64, 4) if cuda else (8, 1)
         self._cache: PackedCache | None = None
@@ -145,7 +140,7 @@ class LocalEngine:
         if asked:
             what = f"a batch of {len(asked)} photos of {len(requests[asked[0]].tiles)} tiles"
             try:
-                found = _within_memory(what, lambda: self._answer([requests[i] for i in asked]))
+                found = within_memory(what, lambda: self._answer([requests[i] for i in asked]))
             except NumericsError:
                 self._cache = None  # a NaN in it would outlive its mask: nothing times NaN is NaN
                 raise
@@ -377,17 +372,3 @@ def _load_model(checkpoint: Checkpoint, device: str, dtype: str) -> Any:
             f"{checkpoint.name} has layers of type {', '.join(sorted(layer_types))}; only full attention can be packed."
         )
     return model.eval()
-
-
-def _within_memory(what: str, work: Callable[[], Result]) -> Result:
-    """Do `work`; each way in which torch says that memory ran out becomes an OutOfMemoryError about `what`."""
-    try:
-        return work()
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        reason = first_line(error)
-    except RuntimeError as error:
-        if not any(phrase in str(error) for phrase in MEMORY_PHRASES):
-            raise
-        reason = first_line(error)
-    # Raised outside the handler: the caught error's traceback would keep the batch's tensors alive.
-    raise OutOfMemoryError(f"Out of memory for {what}: {reason}")

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from carscribe.engines.prompting import PromptEncoder
+from carscribe.errors import PhotoError
 from carscribe.finetune.examples import Pair, pairs_of_row
 from carscribe.finetune.layouts import Batch, Tokens, Way, pack, pad_rows
 from carscribe.photos.decode import read_photo, tile_photo
@@ -33,16 +34,20 @@ class Collator:
         rows: Way,
         most_pairs: int | None = None,
         mirror: bool = False,
+        drawn: bool = True,
         quantum: int = 8,
     ) -> None:
-        """`most_pairs`: of a photo with more, so many are taken at random, others the next time; `mirror`, likewise."""
+        """`most_pairs`: of a photo with more, so many are taken at random, others the next time; `mirror`, likewise.
+
+        Not `drawn`, they are the same each time, spread over all of its pairs.
+        """
         self._encoder, self._tiling, self._way = encoder, tiling, rows
-        self._most_pairs, self._mirror, self._quantum = most_pairs, mirror, quantum
+        self._most_pairs, self._mirror, self._drawn, self._quantum = most_pairs, mirror, drawn, quantum
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Raises: PhotoError for a photo that cannot be read (all are opened before a training begins)."""
-        photos = [self._photo(row["photo"]) for row in rows]
-        chosen = [self._chosen(pairs_of_row(row)) for row in rows]
+        """Raises: PhotoError for a photo that cannot be read, or prepared rows without pairs."""
+        photos = [self._read(row) for row in rows]
+        chosen = [self._chosen(_pairs(row)) for row in rows]
         batch, repeats = self.lay_out(chosen, [len(photo.tiles) for photo in photos])
         pixels: list[NDArray[np.uint8]] = [
             photo.tiles for photo, times in zip(photos, repeats, strict=True) for _ in range(times)
@@ -87,8 +92,16 @@ class Collator:
     def _chosen(self, pairs: list[Pair]) -> list[Pair]:
         if self._most_pairs is None or len(pairs) <= self._most_pairs:
             return pairs
+        if not self._drawn:
+            return [pairs[i * len(pairs) // self._most_pairs] for i in range(self._most_pairs)]
         order = torch.randperm(len(pairs))[: self._most_pairs].tolist()  # torch's seed differs from worker to worker
         return [pairs[i] for i in order]
+
+    def _read(self, row: Mapping[str, Any]) -> TiledPhoto:
+        try:
+            return self._photo(row["photo"])
+        except PhotoError as error:
+            raise PhotoError(f"{_name(row)} {error}.") from None
 
     def _photo(self, photo: str | bytes) -> TiledPhoto:
         read = tile_photo(photo, self._tiling) if isinstance(photo, bytes) else read_photo(Path(photo), self._tiling)
@@ -96,3 +109,13 @@ class Collator:
             grid = choose_grid(read.width_px, read.height_px, self._tiling)
             return replace(read, tiles=mirrored(read.tiles, grid))
         return read
+
+
+def _pairs(row: Mapping[str, Any]) -> list[Pair]:
+    if not row["questions"] or len(row["questions"]) != len(row["answers"] or ()):
+        raise PhotoError(f"{_name(row)} has no questions, or not as many answers.")
+    return pairs_of_row(row)
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return str(row.get("key") or ("a photo" if isinstance(row["photo"], bytes) else row["photo"]))

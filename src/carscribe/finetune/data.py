@@ -84,16 +84,11 @@ def _of_workspace(workspace: Workspace, recipes: Sequence[str], languages: Seque
         if not pairs or photo.sha256 is None:
             continue
         name = photo.file.metadata.name
-        examples.setdefault(  # the same bytes in several places are learned once
-            photo.sha256,
-            Example(
-                photo=photo.file.location,
-                pairs=pairs,
-                key=photo.file.key,
-                groups=(f"car {name.casefold()}",) if name else (),
-                sha256=photo.sha256,
-            ),
-        )
+        groups = (f"car {name.casefold()}",) if name else ()
+        own = Example(photo=photo.file.location, pairs=pairs, key=photo.file.key, groups=groups, sha256=photo.sha256)
+        known = examples.setdefault(photo.sha256, own)
+        if known is not own:  # the same bytes in several places are learned once, as a photo of each of their cars
+            examples[photo.sha256] = replace(known, groups=tuple(dict.fromkeys((*known.groups, *groups))))
     return list(examples.values())
 
 
@@ -130,10 +125,11 @@ def _question_texts(workspace: Workspace) -> dict[tuple[int, str, str, str], str
 def _of_file(path: Path) -> list[Example]:
     """The conversations of a file, those about one photo together."""
     examples: dict[tuple[str | bytes, tuple[str, ...]], Example] = {}
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8", errors="surrogateescape") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 try:
+                    line.encode()
                     row = _of_row(json.loads(line), path.parent)
                 except (ValueError, KeyError, TypeError, IndexError) as error:
                     raise InputError(
@@ -158,7 +154,10 @@ def _of_row(row: dict[str, Any], folder: Path) -> Example:
     pairs = tuple(Pair(question=q, answer=a) for q, a in zip(texts[::2], texts[1::2], strict=True))
     if not pairs or any(not pair.answer.strip() for pair in pairs):
         raise ValueError("an answer is empty")
-    return Example(photo=str(folder / photo), pairs=pairs, key=str(photo), groups=tuple(row.get("groups", ())))
+    groups = row.get("groups") or []
+    if not isinstance(groups, list):
+        raise ValueError("groups is no list")
+    return Example(photo=str(folder / photo), pairs=pairs, key=str(photo), groups=tuple(map(str, groups)))
 
 
 def _text(content: Any) -> str:
@@ -211,6 +210,10 @@ def _worded(example: Example, left_out: list[tuple[str, str]]) -> Example:
 def _opened(example: Example) -> Example | str:
     """The example with what its file says, or why it cannot be used."""
     path = Path(str(example.photo))
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return "has a name that is no UTF-8, which tables of rows cannot hold: rename it"
     try:
         read = read_photo(path, Tiling(max_tiles=1))
     except PhotoError as error:

@@ -21,8 +21,11 @@ def load_for_training(checkpoint: Checkpoint, settings: Settings, *, device: str
     LoRA trains beside weights in bfloat16 (4-bit with qlora); full training keeps float32 weights, and computes in
     bfloat16 on a GPU.
 
-    Raises: CheckpointError when it does not load; MissingExtraError for qlora without bitsandbytes.
+    Raises: CheckpointError when it does not load; MissingExtraError for qlora without bitsandbytes; InputError for a
+        GPU that cannot do what the settings want.
     """
+    if device.startswith("cuda") and settings.dtype != "float32" and not torch.cuda.is_bf16_supported(False):
+        raise InputError('This GPU has no bfloat16: set dtype = "float32" in --config.')
     from transformers import InternVLForConditionalGeneration
     from transformers.utils import logging
 

@@ -1,55 +1,46 @@
-"""A training from beginning to end, and the folder it leaves behind.
+"""A training from beginning to end: what is to be learned, from what, into which folder (see `run_folder`)."""
 
-TO/
-  run.json       settings, model, data, versions; how far it came
-  curves.json    loss and accuracy of tokens, learned and held out; curves.png, the same as a picture
-  samples.json   what the model said to held-out questions before and after
-  checkpoints/   what a stopped training goes on from
-  adapter/       the LoRA, for `describe --adapter TO`; or model/, a whole checkpoint
-"""
-
-import json
-import shutil
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from carscribe.engines.checkpoint import Checkpoint, fetch_weights, open_checkpoint
-from carscribe.engines.choosing import choose_model
+from carscribe.engines.choosing import DEMO, choose_model
 from carscribe.engines.device import version_of
 from carscribe.errors import InputError, MissingExtraError
-from carscribe.finetune.data import divided
-from carscribe.finetune.examples import Example
+from carscribe.finetune.rows import Data, collect
+from carscribe.finetune.run_folder import ADAPTER, MODEL, NEW, begin, note, read_run, sole_training, whole_folder
 from carscribe.finetune.settings import NewModel, Settings
 
-SAMPLES, SAMPLE_QUESTIONS = 6, 4
-ADAPTER, MODEL, CHECKPOINTS = "adapter", "model", "checkpoints"
+if TYPE_CHECKING:
+    from carscribe.finetune.training_run import Listening
+
+PATIENCE = timedelta(hours=12)
+"""So long processes wait for the first one, which reads all photos and, in the end, merges."""
 
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Data:
-    """Rows to learn and rows to measure on, as `datasets.Dataset`s, and what is known of them.
-
-    `shown` are held-out examples (learned ones where none is held out) to read answers to.
-    """
-
-    learned: Any
-    held: Any
-    shown: tuple[Example, ...]
-    facts: dict[str, Any]
-    texts: Callable[[], list[str]]
+def _unasked() -> nullcontext[Callable[[], bool]]:
+    return nullcontext(lambda: False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a training: its folder, the part of it that `describe` takes, and its last figures."""
+    """What came of a training: its folder, the part of it that `describe` takes, and its last figures.
+
+    `finished` is False for one that was asked to stop: there is no result yet. `tells` is whether this is the process
+    that tells people.
+    """
 
     folder: Path
     result: Path
     figures: dict[str, Any]
+    finished: bool = True
+    tells: bool = True
 
 
 def finetune(
@@ -64,114 +55,109 @@ def finetune(
     languages: Sequence[str] = (),
     merge: bool = False,
     say: Say = lambda _: None,
+    listening: "Listening" = _unasked,
 ) -> Outcome:
     """Train `model` (None with `settings.new_model`) on `source`; goes on where an equal training in `to` stopped.
 
-    Each process of an `accelerate launch` calls this; the first one writes.
+    Each process of an `accelerate launch` calls this; the first one writes. A training that is done is merged, when
+    that is asked for and was not. `listening` says when to stop: after the step under way, with a checkpoint.
 
-    Raises: InputError, CheckpointError, WorkspaceError, MissingExtraError.
+    Raises: InputError, CheckpointError, WorkspaceError, MissingExtraError, PhotoError, OutputError, OutOfMemoryError.
     """
     _needs_extra()
     _check(model, settings, device)
     from accelerate import PartialState
 
-    processes = PartialState(cpu=device == "cpu")  # one a GPU, where `accelerate launch` began them
-    say = say if processes.is_main_process else lambda _: None
-    with processes.main_process_first():
-        data = collect(source, settings, recipes=recipes, languages=languages, say=say)
-        plan = {"source": str(source), "model": model, "revision": revision, "settings": settings.model_dump()}
-        _begin(to, plan | {"data": data.facts}, say)
-        checkpoint = _checkpoint(model, revision, settings.new_model, to, data, say)
-    from carscribe.finetune.training_run import train
-
-    figures = train(checkpoint, data, to, settings, device=str(processes.device), merge=merge, say=say)
-    if processes.is_main_process:
-        _note(to, {"done": True, "figures": figures})
+    processes = PartialState(cpu=device == "cpu", timeout=PATIENCE)  # one a GPU, where `accelerate launch` began them
+    first = processes.is_main_process
+    say = say if first else lambda _: None
     result = to / (MODEL if merge or settings.train == "full" else ADAPTER)
-    return Outcome(folder=to, result=result, figures=figures)
+    with ExitStack() as stack:
+        with processes.main_process_first():
+            noted = read_run(to) or {}
+            named = _named(model, revision, noted)
+            if (
+                merge
+                and named
+                and noted.get("done")
+                and noted.get("model") == _model_name(named)
+                and not result.exists()
+            ):
+                if first:
+                    say(f"{to} holds a training that was done: merging it.")
+                    _merge(named, to)
+                return Outcome(folder=to, result=result, figures=noted["figures"], tells=first)
+            if first:
+                stack.enter_context(sole_training(to))
+            data = collect(source, settings, recipes=recipes, languages=languages, say=say)
+            if first:
+                begin(to, _plan(source, named, recipes, languages, settings, data), _more(data), say)
+            checkpoint = fetch_weights(named) if named else _new_checkpoint(settings.new_model, to / NEW, data, say)
+        from carscribe.finetune.training_run import train
+
+        where = str(processes.device) if processes.device.type == "cuda" else "cpu"
+        figures = train(checkpoint, data, to, settings, device=where, merge=merge, say=say, listening=listening)
+        if first and figures is not None:
+            note(to, {"done": True, "figures": figures})
+    return Outcome(folder=to, result=result, figures=figures or {}, finished=figures is not None, tells=first)
 
 
-def collect(
-    source: Path, settings: Settings, *, recipes: Sequence[str] = (), languages: Sequence[str] = (), say: Say
-) -> Data:
-    """Read, check and split what is to be learned.
-
-    Raises: InputError, WorkspaceError.
-    """
-    from datasets import Dataset
-
-    if tables := _tables(source):
-        return _of_tables(tables, settings)
-    sides = divided(source, recipes=recipes, languages=languages, held_out=settings.held_out, seed=settings.seed)
-    learned, held = sides.learned, sides.held
-    for key, why in sides.left_out:
-        say(f"Left out: {key}: {why}")
-    facts = {
-        "photos": len(learned),
-        "pairs": sum(len(example.pairs) for example in learned),
-        "held_out_photos": len(held),
-        "held_out_pairs": sum(len(example.pairs) for example in held),
-        "left_out": [list(each) for each in sides.left_out],
+def _plan(
+    source: Path,
+    named: Checkpoint | None,
+    recipes: Sequence[str],
+    languages: Sequence[str],
+    settings: Settings,
+    data: Data,
+) -> dict[str, Any]:
+    """All that decides what is learned: a training goes on with an equal one alone."""
+    return {
+        "source": str(source.absolute()),
+        "model": named and _model_name(named),
+        "commit": named and named.revision,
+        "recipes": sorted(recipes),
+        "languages": sorted(languages),
+        "settings": settings.model_dump(),
+        "data": data.facts,
     }
-    say(
-        f"{facts['photos']:,} photos with {facts['pairs']:,} pairs to learn, {facts['held_out_photos']:,} photos with "
-        f"{facts['held_out_pairs']:,} held out"
-    )
-    return Data(
-        learned=Dataset.from_list([example.to_row() for example in learned]),
-        held=Dataset.from_list([example.to_row() for example in held]) if held else None,
-        shown=(held or learned)[:SAMPLES],
-        facts=facts,
-        texts=lambda: [text for example in (*learned, *held) for p in example.pairs for text in (p.question, p.answer)],
-    )
 
 
-def _tables(source: Path) -> list[Path]:
-    if source.is_dir() and not (source / "catalog.sqlite").exists():
-        return sorted(source.glob("*.parquet"))
-    return [source] if source.suffix == ".parquet" and source.is_file() else []
+def _model_name(named: Checkpoint) -> str:
+    """How the model is found again, from another folder too."""
+    return named.name if named.revision or named.name == DEMO else str(named.folder.absolute())
 
 
-def _of_tables(tables: list[Path], settings: Settings) -> Data:
-    """Rows that a program prepared, read from disk as they are needed: a million photos in flat memory."""
-    from datasets import Dataset
+def _merge(named: Checkpoint, to: Path) -> None:
+    from carscribe.engines.adapters import open_adapter
+    from carscribe.finetune.saving import write_checkpoint
 
-    rows = Dataset.from_parquet([str(path) for path in tables])
-    if not {"photo", "questions", "answers"} <= set(rows.column_names):
-        raise InputError(
-            f"{tables[0]} has the columns {', '.join(rows.column_names)}; photo, questions, answers are needed."
-        )
-    held = None
-    if settings.held_out:
-        sides = rows.train_test_split(settings.held_out, seed=settings.seed)
-        rows, held = sides["train"], sides["test"]
-    return Data(
-        learned=rows,
-        held=held,
-        shown=(),
-        facts={"photos": len(rows), "held_out_photos": len(held) if held else 0},
-        texts=lambda: [
-            text
-            for row in rows.select(range(min(2000, len(rows)))).select_columns(["questions", "answers"])
-            for text in (*row["questions"], *row["answers"])
-        ],
-    )
+    write_checkpoint(fetch_weights(named), to / MODEL, adapter=open_adapter(to / ADAPTER))
 
 
-def _checkpoint(
-    model: str | None, revision: str | None, new: NewModel | None, to: Path, data: Data, say: Say
-) -> Checkpoint:
-    if model is not None:
-        return fetch_weights(choose_model(model, revision=revision).checkpoint)
+def _more(data: Data) -> dict[str, Any]:
+    """What is noted besides."""
+    versions = {name: version_of(name) for name in ("carscribe", "torch", "transformers", "trl", "peft")}
+    return {"versions": versions, "left_out": [list(each) for each in data.left_out]}
+
+
+def _named(model: str | None, revision: str | None, noted: dict[str, Any]) -> Checkpoint | None:
+    """The checkpoint to train; of a training that goes on the same commit, whatever is newer by now."""
+    if model is None:
+        return None
+    if revision is None and noted.get("model") == model:
+        revision = noted.get("commit")
+    return choose_model(model, revision=revision).checkpoint
+
+
+def _new_checkpoint(new: NewModel | None, folder: Path, data: Data, say: Say) -> Checkpoint:
+    """A model made from nothing; made once. Raises: InputError for sizes that do not go together."""
     assert new is not None, "_check saw to it"
-    folder = to / "new"
-    if not (folder / "model.safetensors").exists():
+    if not folder.exists():
         say("Making a new model, and a tokenizer from the texts of the data.")
         from carscribe.engines.new_checkpoint import Sizes, write_random_checkpoint
 
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        write_random_checkpoint(folder, data.texts(), sizes=Sizes(**new.model_dump()), widened=False)
+        with whole_folder(folder) as beside:
+            write_random_checkpoint(beside, data.texts(), sizes=Sizes(**new.model_dump()), widened=False)
     return open_checkpoint(str(folder))
 
 
@@ -191,40 +177,6 @@ def _check(model: str | None, settings: Settings, device: str | None) -> None:
         )
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("torch sees no GPU here. See what carscribe doctor says, or train with --device cpu.")
-
-
-def _begin(to: Path, plan: dict[str, Any], say: Say) -> None:
-    """Make the folder, or find in it an equal training to go on with. Raises: InputError."""
-    noted = read_run(to)
-    if noted is None:
-        if to.exists() and any(to.iterdir()):
-            raise InputError(f"{to} is a folder with other things in it. Name a new one with --to.")
-        to.mkdir(parents=True, exist_ok=True)
-        versions = {name: version_of(name) for name in ("carscribe", "torch", "transformers", "trl", "peft")}
-        _note(to, plan | {"versions": versions, "done": False})
-        return
-    if noted.get("done"):
-        raise InputError(f"{to} holds a training that was done. Name a new folder with --to.")
-    plain = json.loads(json.dumps(plan))
-    if differing := sorted(key for key in plain if plain[key] != noted.get(key)):
-        raise InputError(
-            f"{to} holds a training with another {' and '.join(differing)} that was not done. "
-            "Go on with the command it was begun with, or name a new folder with --to."
-        )
-    say(f"Going on with the training in {to}.")
-
-
-def read_run(folder: Path) -> dict[str, Any] | None:
-    """What is noted of a training; None in a folder without one."""
-    path = folder / "run.json"
-    return json.loads(path.read_text("utf-8")) if path.exists() else None
-
-
-def _note(to: Path, more: dict[str, Any]) -> None:
-    noted = (read_run(to) or {}) | more
-    beside = to / ".run.json"
-    beside.write_text(json.dumps(noted, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    beside.replace(to / "run.json")
 
 
 def _needs_extra() -> None:

@@ -2,33 +2,45 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from carscribe.errors import InputError
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class NewModel(_Table):
     """A model made from nothing: InternVL3's architecture in these sizes, its tokenizer trained on the data's texts."""
 
-    vocabulary: int = 4096
-    tile_px: int = 112
-    patch_px: int = 14
-    most_tiles: int = 12
-    vision_hidden: int
-    vision_layers: int
-    vision_heads: int
-    vision_mlp: int
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    mlp: int
+    vocabulary: int = Field(4096, ge=512)
+    tile_px: int = Field(112, ge=1)
+    patch_px: int = Field(14, ge=1)
+    most_tiles: int = Field(12, ge=1)
+    vision_hidden: int = Field(ge=1)
+    vision_layers: int = Field(ge=1)
+    vision_heads: int = Field(ge=1)
+    vision_mlp: int = Field(ge=1)
+    hidden: int = Field(ge=1)
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    kv_heads: int = Field(ge=1)
+    mlp: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        for name, of, whole, part in (
+            ("vision_hidden", "vision_heads", self.vision_hidden, self.vision_heads),
+            ("hidden", "twice heads", self.hidden, 2 * self.heads),  # a head's width is rotated in pairs
+            ("heads", "kv_heads", self.heads, self.kv_heads),
+            ("tile_px", "twice patch_px", self.tile_px, 2 * self.patch_px),  # four patches become one token
+        ):
+            if whole % part:
+                raise ValueError(f"{name} is {whole}, which is no multiple of {of} ({part})")
+        return self
 
 
 class Settings(_Table):
@@ -47,14 +59,14 @@ class Settings(_Table):
     vision: bool = False
     projector: bool = False
     lora_rank: int = Field(16, ge=1)
-    lora_alpha: int = 32
-    lora_dropout: float = 0.0
+    lora_alpha: int = Field(32, ge=1)
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
     learning_rate: float = Field(1e-4, gt=0)
     schedule: Literal["cosine", "linear", "constant_with_warmup", "warmup_stable_decay"] = "cosine"
     warmup_share: float = Field(0.05, ge=0, lt=1)
-    weight_decay: float = 0.0
-    beta2: float = 0.999
-    most_grad_norm: float = 1.0
+    weight_decay: float = Field(0.0, ge=0)
+    beta2: float = Field(0.999, gt=0, lt=1)
+    most_grad_norm: float = Field(1.0, gt=0)
     epochs: float = Field(3.0, gt=0)
     steps: int | None = Field(None, ge=1)
     batch_photos: int = Field(4, ge=1)
@@ -70,7 +82,7 @@ class Settings(_Table):
     log_every: int = Field(10, ge=1)
     save_every: int = Field(200, ge=1)
     keep_checkpoints: int = Field(2, ge=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     new_model: NewModel | None = None
 
 

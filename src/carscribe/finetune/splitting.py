@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Hashable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,8 @@ def near_duplicates(examples: Sequence[Example]) -> list[str | None]:
 
     Raises: PhotoError for a photo that cannot be read any more, MissingExtraError.
     """
-    hashes = np.array([_hash(example) for example in examples], np.uint64)
+    with ThreadPoolExecutor() as pool:
+        hashes = np.array(list(pool.map(_hash, examples)), np.uint64)
     links: list[tuple[int, int]] = []
     for index in range(len(hashes) - 1):
         apart = np.bitwise_count(hashes[index + 1 :] ^ hashes[index])

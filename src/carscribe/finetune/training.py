@@ -7,18 +7,32 @@ import torch
 from trl import SFTConfig, SFTTrainer
 
 from carscribe.engines.checkpoint import Checkpoint
+from carscribe.finetune.collator import Collator
 from carscribe.finetune.settings import Settings
 
 
 class PhotoTrainer(SFTTrainer):  # type: ignore[misc]  # trl is untyped
     """TRL's trainer and its loss, on batches that `Collator` made: photos are scaled on the trainer's device."""
 
-    def __init__(self, *, checkpoint: Checkpoint, **options: Any) -> None:
+    data_collator: Any
+
+    def __init__(self, *, checkpoint: Checkpoint, measured_collator: Collator | None = None, **options: Any) -> None:
+        """`measured_collator` makes the batches that progress is measured on: the same each time."""
         super().__init__(**options)
+        self._measured_collator = measured_collator or self.data_collator
         self._mean, self._std = torch.tensor(checkpoint.mean), torch.tensor(checkpoint.std)
         self._divisor = checkpoint.divisor
         text = self.model.config.get_text_config()
         self._heads_per_kv = text.num_attention_heads // text.num_key_value_heads
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """As ever, with the collator for what is measured."""
+        learned = self.data_collator
+        self.data_collator = self._measured_collator
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.data_collator = learned
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The batch on the device; there pixels are scaled, from uint8 [tiles, px, px, 3] to float [tiles, 3, px, px],
@@ -37,7 +51,7 @@ class PhotoTrainer(SFTTrainer):  # type: ignore[misc]  # trl is untyped
 def trainer_config(settings: Settings, folder: Path, *, device: str, measured: bool) -> SFTConfig:
     """TRL's settings, so that our rows pass through it untouched: nothing is tokenised, truncated or left out."""
     cuda = device.startswith("cuda")
-    return SFTConfig(
+    config = SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=settings.batch_photos,
         per_device_eval_batch_size=settings.batch_photos,
@@ -75,3 +89,5 @@ def trainer_config(settings: Settings, folder: Path, *, device: str, measured: b
         report_to="none",
         disable_tqdm=True,
     )
+    config._n_gpu = min(config.n_gpu, 1)  # else all GPUs of a host share a batch, cut where rows and tiles are not
+    return config
