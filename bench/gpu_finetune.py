@@ -25,8 +25,8 @@ from PIL import Image
 
 from carscribe.engines.checkpoint import Checkpoint, open_checkpoint
 from carscribe.engines.prompting import PromptEncoder
+from carscribe.examples import Example, Pair
 from carscribe.finetune.collator import Collator
-from carscribe.finetune.examples import Example, Pair
 from carscribe.finetune.models import load_for_training, lora_config
 from carscribe.finetune.settings import Settings
 from carscribe.finetune.training import PhotoTrainer, trainer_config

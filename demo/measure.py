@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def write_photos(folder: Path, seeds: Iterable[int]) -> Path:
     """Renders as files, on all cores."""
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(write_photo, [folder] * len(list(seeds)), seeds, chunksize=8))
+        list(pool.map(partial(write_photo, folder), seeds, chunksize=8))
     return folder
 
 

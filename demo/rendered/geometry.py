@@ -25,8 +25,8 @@ LEVELS = np.concatenate([np.linspace(0, 0.8, 19)[:-1], np.linspace(0.8, 1, 12)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Car:
-    """A car's geometry, in metres; the origin is on the ground between its bumpers.
+class _Layout:
+    """All of a car but its shells, in metres; the origin is on the ground between its bumpers.
 
     `lift` is what the stance adds to every height of the body. `cowl` and `glass_foot` are the x of the windscreen's
     and the rear window's feet, `header` and `roof_end` those of the roof's layout.
@@ -45,6 +45,12 @@ class Car:
     glass_foot: float
     half_width: float
     height: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Car(_Layout):
+    """A car's geometry: its layout, and the shells of its lower body and its greenhouse."""
+
     body: Shell
     house: Shell
 
@@ -95,25 +101,6 @@ def build_car(record: CarRecord) -> Car:
     body = _lower_body(layout, record.attributes["shoulder"] == "strong", vary)
     house = _greenhouse(layout, body.ceiling, vary)
     return Car(**{f.name: getattr(layout, f.name) for f in fields(layout)}, body=body, house=house)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Layout:
-    """All of a car but its shells; the fields are those of `Car`."""
-
-    body_type: str
-    shape: Proportions
-    front: float
-    rear: float
-    front_axle: float
-    rear_axle: float
-    lift: float
-    cowl: float
-    header: float
-    roof_end: float
-    glass_foot: float
-    half_width: float
-    height: float
 
 
 def _lay_out(record: CarRecord, vary: list[float]) -> _Layout:

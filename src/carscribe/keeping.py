@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from carscribe.batching import Pending
+from carscribe.catalog.database import PAGE
 from carscribe.catalog.entries import Condition, Provenance, Work
 from carscribe.catalog.planning import plan_work
-from carscribe.catalog.reading import PAGE, KeptPhoto, kept_photos
+from carscribe.catalog.reading import KeptPhoto, kept_photos
 from carscribe.catalog.status import RunEntry, last_run
 from carscribe.catalog.workspace import Workspace, write_workspace
 from carscribe.catalog.writing import Outcome, RunWriter
@@ -94,11 +95,10 @@ def prepare(
         name, weights = chosen.name, weights_identity(chosen.checkpoint, say)
         if chosen.checkpoint.revision is None and not chosen.is_demo:
             name = str(chosen.checkpoint.folder.absolute())  # to be found again from another folder
-        adapter = chosen.adapter and (chosen.adapter.identity, str(chosen.adapter.folder))
+        card = _card_unloaded(chosen, weights)
     else:
-        chosen, tiling, reserved, name = model, model.tiling, model.reserved, model.card.model
-        weights = model.card.weights or f"name:{name}@{model.card.revision or ''}"
-        adapter = (model.card.adapter, model.card.adapter_folder)
+        chosen, tiling, reserved, name, card = model, model.tiling, model.reserved, model.card.model, model.card
+        weights = card.weights or f"name:{name}@{card.revision or ''}"
     same_provenance = None
     if strict:
         if isinstance(chosen, ModelChoice):
@@ -109,8 +109,8 @@ def prepare(
         weights=weights,
         model=name,
         max_tiles=tiling_for(tiling, plan.read.max_tiles).max_tiles,
-        adapter=adapter[0] if adapter else "",
-        adapter_folder=adapter[1] if adapter else "",
+        adapter=card.adapter,
+        adapter_folder=card.adapter_folder,
     )
     work = plan_work(
         workspace,
@@ -316,19 +316,19 @@ def counting_answer(judged: JudgedAnswer) -> Answer | None:
 
 def card_of(job: Job) -> EngineCard:
     """What answers, as far as it is known while no weights are loaded: without device and dtype."""
-    if isinstance(job.model, ModelChoice):
-        checkpoint = job.model.checkpoint
-        adapter = job.model.adapter
-        return EngineCard(
-            model=job.model.name,
-            revision=checkpoint.revision,
-            device="",
-            dtype="",
-            weights=job.weights,
-            adapter=adapter.identity if adapter else "",
-            adapter_folder=str(adapter.folder) if adapter else "",
-        )
-    return job.model.card
+    return _card_unloaded(job.model, job.weights) if isinstance(job.model, ModelChoice) else job.model.card
+
+
+def _card_unloaded(choice: ModelChoice, weights: str) -> EngineCard:
+    return EngineCard(
+        model=choice.name,
+        revision=choice.checkpoint.revision,
+        device="",
+        dtype="",
+        weights=weights,
+        adapter=choice.adapter.identity if choice.adapter else "",
+        adapter_folder=str(choice.adapter.folder) if choice.adapter else "",
+    )
 
 
 def provenance_of(card: EngineCard, read: ReadSettings) -> Provenance:

@@ -18,9 +18,9 @@ from workspaces import make_workspace
 from carscribe.catalog.verdicts import VerdictRow, correct
 from carscribe.catalog.workspace import write_workspace
 from carscribe.errors import InputError, OutputError
+from carscribe.examples import Example
 from carscribe.export import SET_FORMATS, SetReport, write_set
 from carscribe.finetune.data import Divided, divided, gather
-from carscribe.finetune.examples import Example
 from carscribe.finetune.runs import collect
 from carscribe.finetune.settings import Settings
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from carscribe.engines.checkpoint import open_checkpoint
 from carscribe.engines.prompting import PromptEncoder
+from carscribe.examples import Example, Pair
 from carscribe.finetune.collator import Collator
-from carscribe.finetune.examples import Example, Pair
 from carscribe.finetune.layouts import IGNORED, Tokens, pack
 from carscribe.finetune.models import load_for_training
 from carscribe.finetune.settings import Settings

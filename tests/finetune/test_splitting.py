@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from carscribe.finetune.examples import Example
+from carscribe.examples import Example
 from carscribe.finetune.splitting import near_duplicates, split
 
 

@@ -7,13 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from carscribe.catalog.database import PAGE
 from carscribe.catalog.planning import now
 from carscribe.catalog.workspace import Workspace
 
 LEAST_SCORE = 1e-30
 """A score that rounding has made zero counts as this much."""
-
-_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +45,8 @@ def keep_calibration(workspace: Workspace, answer_ids: Sequence[int], calibratio
     """
     figures = (calibration.temperature, calibration.photos, calibration.ece_before, calibration.ece_after, now())
     with workspace.transaction():
-        for start in range(0, len(answer_ids), _PAGE):
-            some = answer_ids[start : start + _PAGE]
+        for start in range(0, len(answer_ids), PAGE):
+            some = answer_ids[start : start + PAGE]
             workspace.connection.execute(
                 "INSERT INTO calibrations SELECT DISTINCT condition_id, prompt_id, ?, ?, ?, ?, ? FROM answers"
                 f" WHERE id IN ({','.join('?' * len(some))})"

@@ -12,6 +12,9 @@ FILE = "catalog.sqlite"
 BUSY_S = 30.0
 """How long a statement waits for another process's transaction."""
 
+PAGE = 500
+"""Rows looked up in one statement; SQLite takes at least 999 values in one."""
+
 APPLICATION_ID = 0x43415253
 """`CARS`: written into the file's header, so that a database of something else is told apart."""
 

@@ -7,13 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from carscribe.catalog.calibration import temperatures_of
-from carscribe.catalog.database import has_column, translated
+from carscribe.catalog.database import PAGE, has_column, translated
 from carscribe.catalog.text import writable
 from carscribe.catalog.workspace import Workspace
 from carscribe.records import Answer, JudgedAnswer, Language, Metadata, PhotoFile, Verdict
-
-PAGE = 500
-"""Photos read at once; SQLite takes at least 999 values in a statement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

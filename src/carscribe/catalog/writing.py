@@ -5,11 +5,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from carscribe.catalog.database import PAGE
 from carscribe.catalog.entries import Provenance, Work
 from carscribe.catalog.files import size_of
 from carscribe.catalog.planning import note_asks, now, provenance_id
 from carscribe.catalog.prompt_sets import find_prompt, prompt_identity
-from carscribe.catalog.reading import PAGE
 from carscribe.catalog.text import compact_json, writable
 from carscribe.catalog.workspace import Workspace
 from carscribe.errors import WorkspaceError

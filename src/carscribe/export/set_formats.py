@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from carscribe.examples import Pair
 from carscribe.export.report import ImageMode
 from carscribe.export.set_readmes import internvl_readme, llama_factory_readme, swift_readme, trl_readme
-from carscribe.finetune.examples import Pair
 from carscribe.records import Tiling
 
 TRAIN, HELD_OUT = "train", "held_out"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from carscribe.errors import InputError, OutputError
+from carscribe.examples import Example, Pair
 from carscribe.export.draft import Draft, Table, open_draft
 from carscribe.export.formats import opens_in_pillow
 from carscribe.export.images import Images
@@ -14,7 +15,6 @@ from carscribe.export.names import NameBook, safe_parts, split_suffix
 from carscribe.export.report import ImageMode, Names, Notes, SetReport
 from carscribe.export.set_formats import HELD_OUT, SET_FORMATS, TRAIN, SetFormat, Shown, WrittenSet
 from carscribe.export.writing import refuse_file
-from carscribe.finetune.examples import Example, Pair
 from carscribe.records import PhotoFile
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from carscribe.engines.prompting import PromptEncoder
 from carscribe.errors import PhotoError
-from carscribe.finetune.examples import Pair, pairs_of_row
+from carscribe.examples import Pair, pairs_of_row
 from carscribe.finetune.layouts import Batch, Tokens, Way, pack, pad_rows
 from carscribe.photos.decode import read_photo, tile_photo
 from carscribe.photos.tiles import choose_grid, mirrored

@@ -10,7 +10,7 @@ from typing import Any
 from carscribe.catalog.reading import KeptPhoto, kept_photos
 from carscribe.catalog.workspace import Workspace, is_workspace, read_workspace
 from carscribe.errors import InputError, PhotoError
-from carscribe.finetune.examples import Example, Pair
+from carscribe.examples import Example, Pair
 from carscribe.finetune.splitting import near_duplicates, split
 from carscribe.finetune.wording import PLACEHOLDER, learnable
 from carscribe.photos.decode import is_turned, read_photo

@@ -9,8 +9,8 @@ from typing import Any
 
 from carscribe.catalog.workspace import is_workspace
 from carscribe.errors import InputError
+from carscribe.examples import Example
 from carscribe.finetune.data import divided
-from carscribe.finetune.examples import Example
 from carscribe.finetune.settings import Settings
 
 SAMPLES = 6

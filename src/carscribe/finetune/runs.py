@@ -76,13 +76,7 @@ def finetune(
         with processes.main_process_first():
             noted = read_run(to) or {}
             named = _named(model, revision, noted)
-            if (
-                merge
-                and named
-                and noted.get("done")
-                and noted.get("model") == _model_name(named)
-                and not result.exists()
-            ):
+            if merge and named and _is_done(noted, named) and not result.exists():
                 if first:
                     say(f"{to} holds a training that was done: merging it.")
                     _merge(named, to)
@@ -120,6 +114,11 @@ def _plan(
         "settings": settings.model_dump(),
         "data": data.facts,
     }
+
+
+def _is_done(noted: dict[str, Any], named: Checkpoint) -> bool:
+    """Whether what is noted is a training of this model that came to its end."""
+    return bool(noted.get("done")) and noted.get("model") == _model_name(named)
 
 
 def _model_name(named: Checkpoint) -> str:

@@ -8,7 +8,7 @@ import torch
 
 from carscribe.engines.checkpoint import Checkpoint
 from carscribe.engines.prompting import PromptEncoder
-from carscribe.finetune.examples import Example
+from carscribe.examples import Example
 from carscribe.photos.decode import read_photo
 from carscribe.records import Tiling
 

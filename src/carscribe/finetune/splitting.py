@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from carscribe.errors import MissingExtraError
-from carscribe.finetune.examples import Example
+from carscribe.examples import Example
 from carscribe.photos.decode import read_photo, tile_photo
 from carscribe.records import Tiling
 

@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from carscribe.finetune.examples import Pair
+from carscribe.examples import Pair
 from carscribe.plaintext import plain_lines
 
 PLACEHOLDER = "<image>"
