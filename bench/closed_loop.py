@@ -16,9 +16,6 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "demo"))
 
@@ -28,9 +25,10 @@ from carscribe.catalog.workspace import write_workspace
 from carscribe.finetune.runs import finetune
 from carscribe.finetune.settings import Settings
 from carscribe.records import PhotoResult
+from paired import compared, judged
 from recording import record
 from render_set import UNSEEN_FROM
-from rendered.attributes import ASPECTS, ATTRIBUTES, CarRecord, draw_record
+from rendered.attributes import CarRecord, draw_record
 from rendered.reading import judge
 from rendered.render import render_jpeg
 from rendered.words import answers
@@ -39,8 +37,6 @@ NEW = {"wheel": "snowflake"}
 SETTINGS = Settings(
     learning_rate=5e-4, epochs=4.0, batch_photos=8, accumulate=1, checkpointing=False, held_out=0.0, workers=0
 )
-Judged = dict[tuple[str, str], bool]
-"""Whether an answer is right about (photo, attribute)."""
 
 
 def renders(first_seed: int, count: int) -> dict[str, CarRecord]:
@@ -68,16 +64,6 @@ def write(folder: Path, records: Mapping[str, CarRecord]) -> Path:
     return folder
 
 
-def judged(results: Iterable[PhotoResult], records: Mapping[str, CarRecord]) -> Judged:
-    """What the open answers of `designer` get right."""
-    found: Judged = {}
-    for result in results:
-        texts = {(a.recipe_id, a.question_id): a.text for a in result.answers if a.scores is None}
-        for (_, _, attribute), said in judge(records[result.file.key], "en", texts).items():
-            found[result.file.key, attribute] = said == "right"
-    return found
-
-
 def correct_as_a_person_would(workspace: Path, results: Iterable[PhotoResult], records: Mapping[str, CarRecord]) -> int:
     """Edit the answers about the new wheels, approve answers that are right; how many were edited."""
     rows: list[VerdictRow] = []
@@ -96,34 +82,6 @@ def correct_as_a_person_would(workspace: Path, results: Iterable[PhotoResult], r
     with write_workspace(workspace, create=False) as opened:
         correct(opened, rows, author="bench")
     return edited
-
-
-def compared(before: Judged, after: Judged, records: Mapping[str, CarRecord]) -> dict[str, Any]:
-    """By aspect, over cars without the new wheels: shares right, and the difference with its paired 95 % interval."""
-    old = [name for name, car in records.items() if car.attributes["wheel"] != NEW["wheel"]]
-    chance = np.random.default_rng(0)
-    picks = chance.integers(0, len(old), (2000, len(old)))
-    found: dict[str, Any] = {}
-    for aspect in ASPECTS:
-        names = [name for name, attribute in ATTRIBUTES.items() if attribute.aspect == aspect]
-        sums = np.array(
-            [
-                [sum(side[photo, name] for name in names if (photo, name) in side) for side in (before, after)]
-                + [sum((photo, name) in before for name in names)]
-                for photo in old
-            ]
-        )
-        shares = sums[:, :2].sum(0) / sums[:, 2].sum()
-        drawn = sums[picks].sum(1)
-        differences = (drawn[:, 1] - drawn[:, 0]) / drawn[:, 2]
-        low, high = np.quantile(differences, (0.025, 0.975))
-        found[aspect] = {
-            "before": round(float(shares[0]), 4),
-            "after": round(float(shares[1]), 4),
-            "points": round(100 * float(shares[1] - shares[0]), 2),
-            "interval_points": [round(100 * float(low), 2), round(100 * float(high), 2)],
-        }
-    return found
 
 
 def main() -> None:
@@ -151,7 +109,7 @@ def main() -> None:
         "photos_to_measure": len(to_measure),
         "new_wheels_right_before": sum(before[name, "wheel"] for name in new) / len(new),
         "new_wheels_right_after": sum(after[name, "wheel"] for name in new) / len(new),
-        "other_cars": compared(before, after, to_measure),
+        "other_cars": compared(before, after, [name for name in to_measure if name not in new]),
         "seconds": round(time.perf_counter() - started),
         "settings": SETTINGS.model_dump(exclude_defaults=True),
     }

@@ -18,7 +18,7 @@ from transformers import InternVLForConditionalGeneration
 
 from carscribe.engines.checkpoint import open_checkpoint
 from carscribe.engines.local import LocalEngine
-from carscribe.engines.new_checkpoint import write_random_checkpoint
+from carscribe.engines.new_checkpoint import train_bpe, write_random_checkpoint
 from carscribe.records import Prompt, Request
 from checkpoints import recipe_texts
 from recording import record
@@ -53,7 +53,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="carscribe-bench-"))
-    write_random_checkpoint(folder, recipe_texts())
+    write_random_checkpoint(folder, train_bpe(recipe_texts()))
     checkpoint = open_checkpoint(str(folder))
     engine = LocalEngine(checkpoint, device="cpu", dtype="float32")
     plain = InternVLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()

@@ -29,7 +29,7 @@ import carscribe
 from carscribe.engines.checkpoint import open_checkpoint
 from carscribe.engines.choosing import open_engine
 from carscribe.engines.local import LocalEngine
-from carscribe.engines.new_checkpoint import write_random_checkpoint
+from carscribe.engines.new_checkpoint import train_bpe, write_random_checkpoint
 from carscribe.errors import OutOfMemoryError
 from carscribe.photos.decode import read_photo
 from carscribe.records import Prompt, Request, Tiling
@@ -200,7 +200,7 @@ def main() -> None:
     for backbone, rope in (("qwen2", "dynamic"), ("qwen3", "default")):
         folder = work / backbone
         folder.mkdir()
-        write_random_checkpoint(folder, recipe_texts(), backbone=backbone, rope=rope)
+        write_random_checkpoint(folder, train_bpe(recipe_texts()), backbone=backbone, rope=rope)
         for dtype, tiles in itertools.product(("float32", "bfloat16"), SHAPES):
             if dtype == "float32" or tiles in (1, 13):
                 figures["exact"].append(exact(options.device, picture, folder, backbone, dtype, tiles))

@@ -1,6 +1,6 @@
-"""Make the demo model from nothing: render cars, train, measure. On a GPU host, about 20 minutes on two H100.
+"""Make the demo model from nothing: render cars, train.
 
-usage: accelerate launch --num_processes N demo/train.py --work DIR [--count 75000]     (or plain python on one GPU)
+usage: python demo/train.py --work DIR [--count 64000]
 
 A rendering or a training that was stopped goes on where it was. The result is DIR/run/model; `demo/measure.py` says how
 good it is. What ships was made by these steps in two stages: see src/carscribe/engines/demo/README.md.
@@ -23,7 +23,7 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=75_000)
+    parser.add_argument("--count", type=int, default=64_000)
     options = parser.parse_args()
     processes = PartialState(timeout=PATIENCE)  # rendering takes the first process long
     if processes.is_main_process:

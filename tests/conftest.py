@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: models this small
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Makes a small random InternVL3 checkpoint, one for each set of options and session."""
-    from carscribe.engines.new_checkpoint import write_random_checkpoint
+    from carscribe.engines.new_checkpoint import train_bpe, write_random_checkpoint
 
     made: dict[tuple[tuple[str, object], ...], Path] = {}
 
@@ -21,7 +21,7 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
         key = tuple(sorted(options.items()))
         if key not in made:
             made[key] = tmp_path_factory.mktemp("checkpoint")
-            write_random_checkpoint(made[key], TEXTS, **options)  # type: ignore[arg-type]
+            write_random_checkpoint(made[key], train_bpe(TEXTS), **options)  # type: ignore[arg-type]
         return made[key]
 
     return make

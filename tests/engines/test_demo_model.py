@@ -9,7 +9,7 @@ from safetensors import safe_open
 import carscribe
 from carscribe.engines.checkpoint import open_checkpoint
 from carscribe.engines.demo_model import demo_checkpoint
-from carscribe.engines.new_checkpoint import SPECIAL_TOKENS, write_random_checkpoint
+from carscribe.engines.new_checkpoint import SPECIAL_TOKENS, Sizes, train_bpe, write_random_checkpoint
 from carscribe.engines.prompting import PromptEncoder
 from measure import figures, judged, write_photo
 from render_set import LANGUAGES, UNSEEN_FROM
@@ -34,12 +34,13 @@ def test_its_weights_are_small_and_bfloat16() -> None:
 
 def test_a_new_checkpoint_of_its_sizes_has_the_same_tensors(tmp_path: Path) -> None:
     """What `demo/model.toml` says is what is shipped."""
-    from carscribe.engines.new_checkpoint import Sizes
     from carscribe.finetune.settings import load_settings
 
     settings = load_settings(Path(__file__).parents[2] / "demo" / "model.toml")
     assert settings.new_model is not None
-    write_random_checkpoint(tmp_path, ["a"], sizes=Sizes(**settings.new_model.model_dump()))
+    bpe = train_bpe(["a"], settings.new_model.vocabulary)
+    sizes = Sizes(**settings.new_model.model_dump(exclude={"tokenizer", "vocabulary"}))
+    write_random_checkpoint(tmp_path, bpe, sizes=sizes)
     shapes = []
     for folder in (tmp_path, demo_checkpoint()):
         with safe_open(folder / "model.safetensors", "pt") as file:

@@ -52,6 +52,16 @@ def test_tables_that_cannot_be_used_are_said(tmp_path: Path) -> None:
             collect(tmp_path / f"{name}.parquet", Settings(), say=lambda _: None)
 
 
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.jsonl"])
+@pytest.mark.parametrize("only", [{"languages": ["ko"]}, {"recipes": ["brief"]}])
+def test_rows_that_do_not_say_their_recipe_and_language_cannot_be_chosen_by_it(
+    name: str, only: dict[str, list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match="does not say of which recipe and language a row is"):
+        collect(tmp_path / name, Settings(), say=lambda _: None, **only)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

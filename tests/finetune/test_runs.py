@@ -14,7 +14,8 @@ import carscribe
 from carscribe.catalog.status import last_run
 from carscribe.catalog.verdicts import VerdictRow, correct
 from carscribe.catalog.workspace import read_workspace, write_workspace
-from carscribe.engines.new_checkpoint import Sizes
+from carscribe.engines.demo_model import demo_checkpoint
+from carscribe.engines.new_checkpoint import SPECIAL_TOKENS, Sizes, bpe_of
 from carscribe.errors import CheckpointError, InputError
 from carscribe.finetune.data import gather
 from carscribe.finetune.runs import finetune, read_run
@@ -275,6 +276,21 @@ def test_what_cannot_be_begun_is_said_before_anything_is_written(
     with pytest.raises(InputError, match=says):
         finetune(tmp_path, model, tmp_path / "run", Settings(**settings), device=device)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_new_model_has_the_tokenizer_of_another_one_or_its_own(tmp_path: Path) -> None:
+    workspace = corrected(tmp_path)
+    tokens = {}
+    for name, more in (("own", {"vocabulary": 512}), ("taken", {"tokenizer": "demo"})):
+        settings = Settings(**QUICK, steps=1, train="full", vision=True, new_model=SMALL | more)  # type: ignore[arg-type]
+        outcome = finetune(workspace, None, tmp_path / name, settings, device="cpu")
+        tokens[name] = bpe_of(outcome.result).get_vocab(with_added_tokens=True)
+        assert said(tmp_path / "photos", tmp_path / "own.toml", model=str(outcome.result))
+    assert tokens["taken"] == bpe_of(demo_checkpoint()).get_vocab(with_added_tokens=True)
+    assert len(tokens["own"]) <= 512 + len(SPECIAL_TOKENS) < len(tokens["taken"])
+    settings = Settings(train="full", new_model=SMALL | {"tokenizer": str(tmp_path)})  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        finetune(workspace, None, tmp_path / "none", settings, device="cpu")
 
 
 def test_an_adapter_of_another_model_is_refused(trained: Path, random_checkpoint: Any) -> None:

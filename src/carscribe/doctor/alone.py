@@ -61,9 +61,9 @@ class Alone:
         ends = said if isinstance(said, list) else [] if said is None else [said]
         self._end_ids = list(dict.fromkeys((self._prompts.end_of_turn_id, *ends)))
 
-    def word(self, token: int) -> str:
-        """A token as text."""
-        text: str = self._tokenizer.decode([token])
+    def text(self, tokens: Sequence[int]) -> str:
+        """Tokens as text, special ones too."""
+        text: str = self._tokenizer.decode(list(tokens))
         return text
 
     @torch.inference_mode()

@@ -56,8 +56,8 @@ def compare_tokens(alone: "Alone", shot: "Shot", prompt: Prompt, packed: tuple[i
     return replace(
         same,
         first_difference=first,
-        plain_word=alone.word(plain),
-        packed_word=alone.word(ours),
+        plain_word=alone.text([plain]),
+        packed_word=alone.text([ours]),
         gap=float(said.logits[first, plain] - said.logits[first, ours]),
     )
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carscribe.engines.checkpoint import first_line
+from carscribe.errors import CheckpointError
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -50,7 +53,6 @@ PRE_TOKENS = (
 class Sizes:
     """The sizes of a checkpoint. The defaults are tiny: a test reads a photo with it in milliseconds."""
 
-    vocabulary: int = 2048
     tile_px: int = 112
     patch_px: int = 14
     most_tiles: int = 12
@@ -67,7 +69,7 @@ class Sizes:
 
 def write_random_checkpoint(
     folder: Path,
-    texts: Iterable[str],
+    bpe: "Tokenizer",
     *,
     sizes: Sizes | None = None,
     backbone: str = "qwen2",
@@ -76,7 +78,7 @@ def write_random_checkpoint(
     seed: int = 0,
     widened: bool = True,
 ) -> None:
-    """Write a random InternVL3 checkpoint to `folder`.
+    """Write a random InternVL3 checkpoint to `folder`, with the tokenizer of `train_bpe` or `bpe_of`.
 
     `backbone` is transformers' model_type of the language model ("qwen2", "qwen3"), `rope` its rotary embedding.
     `widened` weights make what it says differ from photo to photo, so that a mix-up shows; one that is to be trained
@@ -90,7 +92,7 @@ def write_random_checkpoint(
 
     logging.disable_progress_bar()
 
-    ids = write_tokenizer(folder, train_bpe(texts, sizes.vocabulary))
+    ids = write_tokenizer(folder, bpe)
     text_config = {
         "model_type": backbone,
         "hidden_size": sizes.hidden,
@@ -165,6 +167,16 @@ def train_bpe(texts: Iterable[str], vocabulary: int = 2048) -> "Tokenizer":
     )
     bpe.train_from_iterator(texts, trainer)
     return bpe
+
+
+def bpe_of(folder: Path) -> "Tokenizer":
+    """The tokenizer of a checkpoint. Raises: CheckpointError when its file cannot be read."""
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise CheckpointError(f"{folder / 'tokenizer.json'} cannot be read: {first_line(error)}.") from error
 
 
 def write_tokenizer(folder: Path, bpe: "Tokenizer") -> dict[str, int]:

@@ -48,7 +48,12 @@ def collect(
     """
     from datasets import Dataset
 
-    if tables := _tables(source):
+    tables = _tables(source)
+    if (recipes or languages) and (tables or source.suffix == ".jsonl"):
+        raise InputError(
+            f"{source} does not say of which recipe and language a row is: leave --recipe and --language out."
+        )
+    if tables:
         return _of_tables(tables, settings)
     sides = divided(source, recipes=recipes, languages=languages, held_out=settings.held_out, seed=settings.seed)
     learned, held = sides.learned, sides.held

@@ -152,11 +152,17 @@ def _new_checkpoint(new: NewModel | None, folder: Path, data: Data, say: Say) ->
     """A model made from nothing; made once. Raises: InputError for sizes that do not go together."""
     assert new is not None, "_check saw to it"
     if not folder.exists():
-        say("Making a new model, and a tokenizer from the texts of the data.")
-        from carscribe.engines.new_checkpoint import Sizes, write_random_checkpoint
+        from carscribe.engines.new_checkpoint import Sizes, bpe_of, train_bpe, write_random_checkpoint
 
+        if new.tokenizer is None:
+            say("Making a new model, and a tokenizer from the texts of the data.")
+            bpe = train_bpe(data.texts(), new.vocabulary)
+        else:
+            say(f"Making a new model with the tokenizer of {new.tokenizer}.")
+            bpe = bpe_of(choose_model(new.tokenizer).checkpoint.folder)
+        sizes = Sizes(**new.model_dump(exclude={"tokenizer", "vocabulary"}))
         with whole_folder(folder) as beside:
-            write_random_checkpoint(beside, data.texts(), sizes=Sizes(**new.model_dump()), widened=False)
+            write_random_checkpoint(beside, bpe, sizes=sizes, widened=False)
     return open_checkpoint(str(folder))
 
 

@@ -14,8 +14,13 @@ class _Table(BaseModel):
 
 
 class NewModel(_Table):
-    """A model made from nothing: InternVL3's architecture in these sizes, its tokenizer trained on the data's texts."""
+    """A model made from nothing: InternVL3's architecture in these sizes.
 
+    Its tokenizer is trained on the data's texts, at most `vocabulary` tokens; or it is that of the model `tokenizer`
+    names, so that what the data does not hold (another language) can be learned later in tokens and not in bytes.
+    """
+
+    tokenizer: str | None = None
     vocabulary: int = Field(4096, ge=512)
     tile_px: int = Field(112, ge=1)
     patch_px: int = Field(14, ge=1)

@@ -1,0 +1,126 @@
+"""Korean by fine-tuning: a model trained on English alone learns to answer in Korean; is its English unharmed?
+
+usage: python bench/korean.py --set DIR --work DIR [--english-steps 4000] [--korean-photos 4000] [--measure 500]
+
+DIR of --set holds the Parquet of `demo/train.py` (or of `demo/render_set.py`), English and Korean. A new model of the
+demo model's sizes, with its tokenizer, learns the English answers of all but the last `--korean-photos` renders; then
+`finetune` trains it, its vision tower frozen, on the Korean answers of those. Both are measured on renders that neither
+saw. A training that was stopped goes on where it was; --measure 0 leaves the measuring to another machine.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "demo"))
+
+import carscribe
+from carscribe.finetune.runs import finetune
+from carscribe.finetune.settings import Settings, load_settings
+from measure import write_photos
+from paired import compared, judged
+from recording import record
+from render_set import LANGUAGES, UNSEEN_FROM
+from rendered.attributes import draw_record
+
+MODEL = Path(__file__).parents[1] / "demo" / "model.toml"
+KOREAN = Settings(
+    train="full",
+    projector=True,
+    learning_rate=5e-4,
+    weight_decay=0.05,
+    beta2=0.98,
+    batch_photos=64,
+    accumulate=1,
+    most_pairs=8,
+    mirror=True,
+    steps=600,
+    checkpointing=False,
+    held_out=0.0,
+    workers=8,
+    log_every=50,
+    save_every=300,
+)
+"""Of the language model every weight learns: what stands for Korean in it was never trained."""
+
+
+def one_language(tables: Sequence[Path], to: Path, half: int) -> Path:
+    """The rows with the first half of their pairs (English) or the second (Korean)."""
+    to.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor() as pool:
+        list(pool.map(partial(_write_half, to, half), tables))
+    return to
+
+
+def _write_half(to: Path, half: int, table: Path) -> None:
+    path = to / table.name
+    if path.exists():
+        return
+    rows = pyarrow.parquet.read_table(table).to_pylist()
+    for row in rows:
+        pairs = len(row["questions"]) // 2
+        for column in ("questions", "answers"):
+            row[column] = row[column][half * pairs : (half + 1) * pairs]
+    beside = path.with_name(f".{path.name}")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), beside, row_group_size=100)
+    beside.replace(path)
+
+
+def split(tables: Sequence[Path], last: int) -> tuple[list[Path], list[Path]]:
+    """The tables, and the last of them that hold `last` rows together."""
+    count, at = 0, len(tables)
+    while count < last:
+        at -= 1
+        count += pyarrow.parquet.read_metadata(tables[at]).num_rows
+    return list(tables[:at]), list(tables[at:])
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--english-steps", type=int, default=4000)
+    parser.add_argument("--korean-photos", type=int, default=4000)
+    parser.add_argument("--measure", type=int, default=500)
+    options = parser.parse_args()
+    for_english, for_korean = split(sorted(options.set.glob("*.parquet")), options.korean_photos)
+    english_rows = one_language(for_english, options.work / "english-set", 0)
+    korean_rows = one_language(for_korean, options.work / "korean-set", 1)
+    settings = load_settings(MODEL, steps=options.english_steps)
+    assert settings.new_model is not None, MODEL
+    settings = settings.model_copy(update={"new_model": settings.new_model.model_copy(update={"tokenizer": "demo"})})
+    english = finetune(english_rows, None, options.work / "english", settings, say=print)
+    korean = finetune(korean_rows, str(english.result), options.work / "korean", KOREAN, say=print)
+    if not options.measure:
+        return
+    seeds = range(UNSEEN_FROM + 500_000, UNSEEN_FROM + 500_000 + options.measure)
+    photos = write_photos(Path(tempfile.mkdtemp(prefix="carscribe-korean-")), seeds)
+    records = {f"{seed}.jpg": draw_record(seed) for seed in seeds}
+    before, after = (
+        list(carscribe.describe(photos, model=str(outcome.result), languages=LANGUAGES))
+        for outcome in (english, korean)
+    )
+    found = {
+        "english_steps": options.english_steps,
+        "korean_photos": options.korean_photos,
+        "photos_to_measure": options.measure,
+        "settings": KOREAN.model_dump(exclude_defaults=True),
+    }
+    for language in LANGUAGES:
+        sides = [judged(results, records, language) for results in (before, after)]
+        found[language] = compared(*sides, list(records))
+        print(language, json.dumps(found[language], indent=1), flush=True)
+    print(record("korean", found, command="python bench/korean.py --set SET --work DIR"))
+
+
+if __name__ == "__main__":
+    main()
