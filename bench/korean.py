@@ -1,11 +1,12 @@
 """Korean by fine-tuning: a model trained on English alone learns to answer in Korean; is its English unharmed?
 
-usage: python bench/korean.py --set DIR --work DIR [--english-steps 4000] [--korean-photos 4000] [--measure 500]
+usage: python bench/korean.py --set DIR --work DIR [--english DIR] [--english-steps 4000] [--korean-photos 12000]
 
-DIR of --set holds the Parquet of `demo/train.py` (or of `demo/render_set.py`), English and Korean. A new model of the
-demo model's sizes, with its tokenizer, learns the English answers of all but the last `--korean-photos` renders; then
-`finetune` trains it, its vision tower frozen, on the Korean answers of those. Both are measured on renders that neither
-saw. A training that was stopped goes on where it was; --measure 0 leaves the measuring to another machine.
+DIR of --set holds the Parquet of `demo/render_set.py`, English and Korean. A new model of the demo model's sizes, with
+its tokenizer, learns the English answers of all but the last `--korean-photos` renders (or --english names such a model
+that was made before); then `finetune` trains it on the Korean answers of those, English ones beside them. Both are
+measured on renders that neither saw. A training that was stopped goes on where it was; --measure 0 leaves the measuring
+to another machine.
 """
 
 import argparse
@@ -34,44 +35,53 @@ from rendered.attributes import draw_record
 MODEL = Path(__file__).parents[1] / "demo" / "model.toml"
 KOREAN = Settings(
     train="full",
+    vision=True,
     projector=True,
-    learning_rate=5e-4,
+    learning_rate=1e-3,
     weight_decay=0.05,
     beta2=0.98,
-    batch_photos=64,
+    batch_photos=128,
     accumulate=1,
     most_pairs=8,
     mirror=True,
-    steps=600,
+    steps=1500,
     checkpointing=False,
     held_out=0.0,
-    workers=8,
+    workers=14,
     log_every=50,
-    save_every=300,
+    save_every=500,
 )
-"""Of the language model every weight learns: what stands for Korean in it was never trained."""
+"""Every weight learns: what stands for Korean was never trained. Without English beside it English is forgotten."""
 
 
-def one_language(tables: Sequence[Path], to: Path, half: int) -> Path:
-    """The rows with the first half of their pairs (English) or the second (Korean)."""
+def in_english(tables: Sequence[Path], to: Path) -> Path:
+    """The rows with the first half of their pairs alone."""
     to.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor() as pool:
-        list(pool.map(partial(_write_half, to, half), tables))
+        list(pool.map(partial(_write_english, to), tables))
     return to
 
 
-def _write_half(to: Path, half: int, table: Path) -> None:
+def _write_english(to: Path, table: Path) -> None:
     path = to / table.name
     if path.exists():
         return
     rows = pyarrow.parquet.read_table(table).to_pylist()
     for row in rows:
-        pairs = len(row["questions"]) // 2
         for column in ("questions", "answers"):
-            row[column] = row[column][half * pairs : (half + 1) * pairs]
+            row[column] = row[column][: len(row[column]) // 2]
     beside = path.with_name(f".{path.name}")
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), beside, row_group_size=100)
     beside.replace(path)
+
+
+def linked(tables: Sequence[Path], to: Path) -> Path:
+    """A folder with these tables alone."""
+    to.mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        if not (to / table.name).exists():
+            (to / table.name).symlink_to(table.absolute())
+    return to
 
 
 def split(tables: Sequence[Path], last: int) -> tuple[list[Path], list[Path]]:
@@ -83,31 +93,36 @@ def split(tables: Sequence[Path], last: int) -> tuple[list[Path], list[Path]]:
     return list(tables[:at]), list(tables[at:])
 
 
+def learn_english(tables: Sequence[Path], work: Path, steps: int) -> Path:
+    """A new model trained on the English answers alone."""
+    settings = load_settings(MODEL, steps=steps)
+    assert settings.new_model is not None, MODEL
+    sizes = settings.new_model.model_copy(update={"tokenizer": "demo"})
+    settings = settings.model_copy(update={"new_model": sizes})
+    return finetune(in_english(tables, work / "english-set"), None, work / "english", settings, say=print).result
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--english", type=Path, default=None)
     parser.add_argument("--english-steps", type=int, default=4000)
-    parser.add_argument("--korean-photos", type=int, default=4000)
+    parser.add_argument("--korean-photos", type=int, default=12_000)
     parser.add_argument("--measure", type=int, default=500)
     options = parser.parse_args()
     for_english, for_korean = split(sorted(options.set.glob("*.parquet")), options.korean_photos)
-    english_rows = one_language(for_english, options.work / "english-set", 0)
-    korean_rows = one_language(for_korean, options.work / "korean-set", 1)
-    settings = load_settings(MODEL, steps=options.english_steps)
-    assert settings.new_model is not None, MODEL
-    settings = settings.model_copy(update={"new_model": settings.new_model.model_copy(update={"tokenizer": "demo"})})
-    english = finetune(english_rows, None, options.work / "english", settings, say=print)
-    korean = finetune(korean_rows, str(english.result), options.work / "korean", KOREAN, say=print)
+    english = options.english or learn_english(for_english, options.work, options.english_steps)
+    korean_rows = linked(for_korean, options.work / "korean-set")
+    korean = finetune(korean_rows, str(english), options.work / "korean", KOREAN, say=print).result
     if not options.measure:
         return
     seeds = range(UNSEEN_FROM + 500_000, UNSEEN_FROM + 500_000 + options.measure)
     photos = write_photos(Path(tempfile.mkdtemp(prefix="carscribe-korean-")), seeds)
     records = {f"{seed}.jpg": draw_record(seed) for seed in seeds}
     before, after = (
-        list(carscribe.describe(photos, model=str(outcome.result), languages=LANGUAGES))
-        for outcome in (english, korean)
+        list(carscribe.describe(photos, model=str(model), languages=LANGUAGES)) for model in (english, korean)
     )
     found = {
         "english_steps": options.english_steps,

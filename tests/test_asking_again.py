@@ -18,7 +18,7 @@ from carscribe.catalog.status import last_run
 from carscribe.catalog.workspace import read_workspace
 from carscribe.engines.choosing import open_engine
 from carscribe.engines.decoding import Sampler, draws_of
-from carscribe.errors import OutOfMemoryError
+from carscribe.errors import EngineError, NumericsError, OutOfMemoryError
 from carscribe.output import json_line
 from carscribe.records import ASKED_AGAIN, Answer, Prompt, Request
 
@@ -28,15 +28,15 @@ LOOP = "red red red red red red red red"
 class Looping(FakeEngine):
     """Says a loop to every open question at first; what it says the second time is given."""
 
-    def __init__(self, second: str, *, full: bool = False) -> None:
+    def __init__(self, second: str, *, fails: EngineError | None = None) -> None:
         super().__init__()
-        self.second, self.full = second, full
+        self.second, self.fails = second, fails
         self.asked_again: list[tuple[str, ...]] = []
 
     def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
         again = requests[0].temperature > 0
-        if again and self.full:
-            raise OutOfMemoryError("no room for seconds")
+        if again and self.fails:
+            raise self.fails
         if again:
             assert {request.temperature for request in requests} == {TEMPERATURE}
             self.asked_again += [tuple(prompt.question_id for prompt in request.prompts) for request in requests]
@@ -71,11 +71,11 @@ def test_a_second_answer_that_is_fine_takes_the_first_ones_place(tmp_path: Path)
     assert (run.figures["asked_again"], run.figures["marked"]) == (6, 0)
 
 
-@pytest.mark.parametrize("full", [False, True])
-def test_a_first_answer_stays_and_is_remarked_on_when_the_second_is_none_too_or_memory_runs_out(
-    full: bool, tmp_path: Path
+@pytest.mark.parametrize("fails", [None, OutOfMemoryError("no room"), NumericsError("not finite")])
+def test_a_first_answer_stays_and_is_remarked_on_when_the_second_is_none_too_or_cannot_be_had(
+    fails: EngineError | None, tmp_path: Path
 ) -> None:
-    found = kept(tmp_path, Looping("…", full=full))
+    found = kept(tmp_path, Looping("…", fails=fails))
     ((text, remark),) = found["wheels"]
     assert text == LOOP
     assert "over and over" in remark
@@ -92,14 +92,37 @@ def test_a_remark_is_no_reason_to_ask_in_a_later_run(tmp_path: Path) -> None:
     assert (engine.prompts, engine.asked_again) == (0, [])
 
 
-def test_running_out_of_memory_is_said_and_memory_is_freed() -> None:
-    engine = Looping("fine", full=True)
+@pytest.mark.parametrize(
+    ("fails", "says"),
+    [
+        (OutOfMemoryError("no room"), "Out of memory while asking 1 answers again"),
+        (NumericsError("not finite"), "1 answers could not be asked again (not finite)"),
+    ],
+)
+def test_that_second_answers_cannot_be_had_is_said_and_memory_is_freed(fails: EngineError, says: str) -> None:
+    engine = Looping("fine", fails=fails)
     prompt = Prompt(recipe_id="own", question_id="wheels", language="en", text="Wheels?", max_new_tokens=8)
     request = Request(tiles=np.zeros((1, 28, 28, 3), np.uint8), prompts=(prompt,))
     said: list[str] = []
     with_second_answers(engine, [request], engine.answer([request]), said.append)
-    assert "Out of memory while asking 1 answers again" in said[0]
+    assert says in said[0]
     assert engine.released == 1
+
+
+def test_an_answer_that_its_limit_cut_off_is_remarked_on_and_not_asked_again() -> None:
+    engine = FakeEngine()
+    prompts = tuple(
+        Prompt(recipe_id="own", question_id=name, language="en", text=name, max_new_tokens=8) for name in ("a", "b")
+    )
+    request = Request(tiles=np.zeros((1, 28, 28, 3), np.uint8), prompts=prompts)
+    (row,) = engine.answer([request])
+    cut, loop = replace(row[0], text="a low roof and", finish="length"), replace(row[1], text=LOOP, finish="stop")
+    before = engine.prompts
+    assert [a.remark for a in with_second_answers(engine, [request], [(cut,)])[0]] == ["cut off in the middle"]
+    assert engine.prompts == before
+    ((first, second),) = with_second_answers(Looping("round lamps"), [request], [(cut, loop)])
+    assert (first.text, first.remark) == (cut.text, "cut off in the middle")
+    assert (second.text, second.remark) == ("round lamps", ASKED_AGAIN)
 
 
 def test_a_json_line_has_the_remark(tmp_path: Path) -> None:

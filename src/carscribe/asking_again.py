@@ -1,15 +1,16 @@
 """An open answer that is none (a loop, a refusal) is asked once more, at a temperature; a fine one takes its place.
 
-Around an engine's answers to one batch: no files, no workspace. What was asked for stays greedy, so the identity of an
-answer does not change by this, and nothing is asked again in a later run because of a remark.
+One that its limit cut off is remarked on and not asked again: a model that says much would be asked everything twice,
+and say as much. Around an engine's answers to one batch: no files, no workspace. What was asked for stays greedy, so the
+identity of an answer does not change by this, and nothing is asked again in a later run because of a remark.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from carscribe.degenerate import degeneracy
+from carscribe.degenerate import CUT_OFF, degeneracy
 from carscribe.engines import Engine
-from carscribe.errors import OutOfMemoryError
+from carscribe.errors import EngineError, OutOfMemoryError
 from carscribe.records import ASKED_AGAIN, Answer, Request
 
 TEMPERATURE = 0.7
@@ -25,31 +26,32 @@ def with_second_answers(
     """The first answers to a batch, those that are none replaced by a second one or remarked on with the reason.
 
     All of a batch that are asked again are asked together, at most as much as has just fitted into memory. Should it
-    run out all the same, `say` is told, and the first answers stay.
-
-    Raises: NumericsError, EngineError.
+    run out all the same, or should the engine fail, `say` is told, and the first answers stay.
     """
     flaws = [_flaws(row) for row in firsts]
+    places = [tuple(place for place, why in found.items() if why != CUT_OFF) for found in flaws]
     again = [
-        replace(request, prompts=tuple(request.prompts[place] for place in found), temperature=TEMPERATURE)
-        for request, found in zip(requests, flaws, strict=True)
-        if found
+        replace(request, prompts=tuple(request.prompts[place] for place in asked), temperature=TEMPERATURE)
+        for request, asked in zip(requests, places, strict=True)
+        if asked
     ]
-    if not again:
-        return list(firsts)
-    seconds = iter(_asked(engine, again, say) or [()] * len(again))
-    return [_better(row, found, next(seconds)) if found else row for row, found in zip(firsts, flaws, strict=True)]
+    rows = iter((_asked(engine, again, say) if again else None) or [()] * len(again))
+    seconds = [dict(zip(asked, next(rows), strict=False)) if asked else {} for asked in places]
+    return [_better(row, found, new) for row, found, new in zip(firsts, flaws, seconds, strict=True)]
 
 
 def _asked(engine: Engine, again: Sequence[Request], say: Callable[[str], None]) -> list[tuple[Answer, ...]] | None:
-    """The second answers; None when memory ran out."""
+    """The second answers; None when there are none."""
+    count = sum(len(request.prompts) for request in again)
+    kept = "the first ones are kept, each with what is wrong with it."
     try:
         return engine.answer(again)
     except (OutOfMemoryError, MemoryError):
-        pass
-    engine.release()  # outside the handler, when nothing holds the failed batch's tensors any more
-    count = sum(len(request.prompts) for request in again)
-    say(f"Out of memory while asking {count} answers again; the first ones are kept, each with what is wrong with it.")
+        why = f"Out of memory while asking {count} answers again; {kept}"
+    except EngineError as error:
+        why = f"{count} answers could not be asked again ({error}); {kept}"
+    engine.release()  # outside the handlers, when nothing holds the failed batch's tensors any more
+    say(why)
     return None
 
 
@@ -66,11 +68,11 @@ def _flaw(answer: Answer) -> str | None:
     return degeneracy(answer.text, answer.language, finish=answer.finish)
 
 
-def _better(firsts: tuple[Answer, ...], flaws: Mapping[int, str], seconds: Sequence[Answer]) -> tuple[Answer, ...]:
-    """The first answers with second ones in their place where these are fine. Without second ones the first stay."""
+def _better(firsts: tuple[Answer, ...], flaws: Mapping[int, str], seconds: Mapping[int, Answer]) -> tuple[Answer, ...]:
+    """The first answers, by their place those that are none remarked on, or a second one there that is fine."""
     chosen = list(firsts)
-    for number, (place, why) in enumerate(flaws.items()):
+    for place, why in flaws.items():
         chosen[place] = replace(firsts[place], remark=why)
-        if seconds and _flaw(seconds[number]) is None:
-            chosen[place] = replace(seconds[number], remark=ASKED_AGAIN)
+        if place in seconds and _flaw(seconds[place]) is None:
+            chosen[place] = replace(seconds[place], remark=ASKED_AGAIN)
     return tuple(chosen)

@@ -29,6 +29,9 @@ _REFUSALS_KO = re.compile(
     r"|도와\s*드릴\s*수\s*없|(?:이미지|사진)(?:를|을|이|가)?\s*(?:볼|확인할|인식할|분석할)\s*수\s*(?:가\s*)?없"
     r"|(?:이미지|사진)(?:가|이)\s*(?:제공|첨부|업로드)\S*\s*(?:않|없)|(?:이미지|사진)(?:를|을)\s*(?:제공|첨부|업로드)해"
 )
+CUT_OFF = "cut off in the middle"
+"""Why an answer is none that its limit ended: the only flaw that another try hardly ever mends."""
+
 _TOKEN = re.compile(r"\w+(?:[-'’]\w+)*")
 _LEAST_TOKEN_RUN, _LEAST_LOOPS, _LONGEST_LOOP, _LEAST_PHRASES = 4, 3, 12, 3
 _ENDS = re.compile(r"[.!?。…)\]\"'”’,]$")
@@ -80,4 +83,4 @@ def _refusal(line: str, language: Language) -> str | None:
 
 
 def _cut(line: str, finish: str) -> str | None:
-    return "cut off in the middle" if finish == "length" and not _ENDS.search(line.rstrip()) else None
+    return CUT_OFF if finish == "length" and not _ENDS.search(line.rstrip()) else None

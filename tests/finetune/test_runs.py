@@ -108,6 +108,7 @@ def test_a_run_leaves_its_settings_curves_and_samples(trained: Path) -> None:
     assert noted["settings"]["steps"] == 40
     losses = [row["loss"] for row in json.loads((run / "curves.json").read_text()) if "loss" in row]
     assert float(losses[-1]) < 0.2 * float(losses[0])
+    assert "num_tokens" not in (run / "curves.json").read_text()
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     samples = json.loads((run / "samples.json").read_text("utf-8"))
     assert {row["after"] for row in samples} == {WHEELS}

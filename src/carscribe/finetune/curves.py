@@ -11,6 +11,9 @@ from transformers import TrainerCallback
 from carscribe.finetune.run_folder import write_json
 from carscribe.terminal.screen import duration
 
+MISCOUNTED = frozenset({"num_tokens", "eval_num_tokens"})
+"""TRL adds up the attention mask, which of packed rows has a number for each pair of tokens."""
+
 
 class Curves(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
     """Writes down each figure as it is logged, and says it. The last step is logged whatever its number."""
@@ -32,7 +35,8 @@ class Curves(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
         logs = logs or {}
         if not state.is_world_process_zero:
             return
-        write_json(self._path, state.log_history)
+        rows = [{key: value for key, value in row.items() if key not in MISCOUNTED} for row in state.log_history]
+        write_json(self._path, rows)
         if "loss" in logs:
             steps_per_s = (state.global_step - self._first_step) / max(time.monotonic() - self._began, 1e-9)
             left = duration((state.max_steps - state.global_step) / steps_per_s) if steps_per_s else "unknown"
