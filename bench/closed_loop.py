@@ -1,31 +1,32 @@
 """The closed loop on a CPU: a wheel design the demo model never saw, 200 corrected answers, a LoRA, and its worth.
 
-usage: python bench/closed_loop.py [--work DIR]
+usage: python bench/closed_loop.py [--work DIR] [--config bench/closed_loop.toml]
 
-400 renders are described into a workspace, half of them on snowflake wheels. A person (who knows the truth) corrects
-the 200 answers about those wheels and approves what is right elsewhere. `finetune` trains on it, with `SETTINGS`. On
-500 other renders, half of them on snowflake wheels, answers with and without the adapter are held against the truth.
+800 renders are described into a workspace, 200 of them on snowflake wheels. A person (who knows the truth) corrects the
+200 answers about those wheels and approves what is right elsewhere, in a CSV. `carscribe finetune` trains on it. On 750
+other renders, 250 of them on snowflake wheels, answers with and without the adapter are held against the truth. All of
+it by the commands that a person types; docs/teaching.md goes through them. What is there already is not made again.
 """
 
 import argparse
+import csv
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "demo"))
 
 import carscribe
-from carscribe.catalog.verdicts import VerdictRow, correct
-from carscribe.catalog.workspace import write_workspace
-from carscribe.finetune.runs import finetune
-from carscribe.finetune.settings import Settings
 from carscribe.records import PhotoResult
-from paired import compared, judged
+from paired import Judged, compared, judged
 from recording import record
 from render_set import UNSEEN_FROM
 from rendered.attributes import CarRecord, draw_record
@@ -33,88 +34,131 @@ from rendered.reading import judge
 from rendered.render import render_jpeg
 from rendered.words import answers
 
+HERE = Path(__file__).parent
 NEW = {"wheel": "snowflake"}
-SETTINGS = Settings(
-    learning_rate=5e-4, epochs=4.0, batch_photos=8, accumulate=1, checkpointing=False, held_out=0.0, workers=0
-)
+TO_LEARN, TO_MEASURE = 800, 750
+LEARN_FROM, MEASURE_FROM = UNSEEN_FROM + 200_000, UNSEEN_FROM + 300_000
+Cars = Mapping[str, CarRecord]
+"""What is true, by file name."""
 
 
-def renders(first_seed: int, count: int) -> dict[str, CarRecord]:
-    """Records by file name, every second one on the new wheels."""
-    seeds = range(UNSEEN_FROM + first_seed, UNSEEN_FROM + first_seed + count)
-    return {f"{seed}.jpg": car_of(seed) for seed in seeds}
+def cars(first_seed: int, count: int, *, new_every: int) -> Cars:
+    """Records, every so many of them on the new wheels."""
+    return {
+        f"{seed}.jpg": draw_record(seed, fixed=None if seed % new_every else NEW)
+        for seed in range(first_seed, first_seed + count)
+    }
 
 
-def car_of(seed: int) -> CarRecord:
-    """The record of a seed."""
-    return draw_record(seed, fixed=NEW if seed % 2 else None)
-
-
-def picture_of(name: str) -> bytes:
-    """The render called so, as a JPEG."""
-    return render_jpeg(car_of(int(Path(name).stem)))
-
-
-def write(folder: Path, records: Mapping[str, CarRecord]) -> Path:
-    """Render them."""
-    folder.mkdir(parents=True)
+def write_photos(folder: Path, records: Cars) -> Path:
+    """Render those that are not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [name for name in records if not (folder / name).exists()]
+    fixed = [NEW if has_new_wheels(records[name]) else None for name in missing]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for name, jpeg in zip(records, pool.map(picture_of, records, chunksize=8), strict=True):
-            (folder / name).write_bytes(jpeg)
+        list(pool.map(partial(_write_photo, folder), missing, fixed, chunksize=8))
     return folder
 
 
-def correct_as_a_person_would(workspace: Path, results: Iterable[PhotoResult], records: Mapping[str, CarRecord]) -> int:
-    """Edit the answers about the new wheels, approve answers that are right; how many were edited."""
-    rows: list[VerdictRow] = []
+def _write_photo(folder: Path, name: str, fixed: dict[str, str] | None) -> None:
+    (folder / name).write_bytes(render_jpeg(draw_record(int(Path(name).stem), fixed=fixed)))
+
+
+def has_new_wheels(car: CarRecord) -> bool:
+    """Whether it is one that the model never saw."""
+    return car.attributes["wheel"] == NEW["wheel"]
+
+
+def write_labels(path: Path, records: Cars) -> None:
+    """What is true of the renders, as `carscribe evaluate --labels` reads it."""
+    labels = {name: dict(car.visible) for name, car in records.items()}
+    path.write_text(json.dumps(labels, indent=1) + "\n", "utf-8")
+
+
+def write_corrections(path: Path, results: Iterable[PhotoResult], records: Cars) -> int:
+    """What a person says of the answers, as a CSV for `carscribe correct`; how many were edited.
+
+    The answers about the new wheels are edited, those that are right are approved, and the rest is left alone.
+    """
     edited = 0
-    for result in results:
-        car = records[result.file.key]
-        truth = answers(car, "en")
-        for answer in result.answers:
-            key = (answer.recipe_id, answer.question_id)
-            verdict = {"photo": result.file.key, "question": answer.question_id, "language": "en"}
-            if answer.question_id == "wheels" and car.attributes["wheel"] == NEW["wheel"]:
-                rows.append(VerdictRow(where="", values={**verdict, "verdict": "edited", "text": truth[key]}))
-                edited += 1
-            elif set(judge(car, "en", {key: answer.text}).values()) <= {"right"}:
-                rows.append(VerdictRow(where="", values={**verdict, "verdict": "approved"}))
-    with write_workspace(workspace, create=False) as opened:
-        correct(opened, rows, author="bench")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["photo", "question", "verdict", "text"])
+        for result in results:
+            car = records[result.file.key]
+            truth = answers(car, "en")
+            for answer in result.answers:
+                key = (answer.recipe_id, answer.question_id)
+                if answer.question_id == "wheels" and has_new_wheels(car):
+                    writer.writerow([result.file.key, answer.question_id, "edited", truth[key]])
+                    edited += 1
+                elif set(judge(car, "en", {key: answer.text}).values()) <= {"right"}:
+                    writer.writerow([result.file.key, answer.question_id, "approved", ""])
     return edited
+
+
+class Loop:
+    """The folder it happens in, and the seconds each command took."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.seconds: dict[str, int] = {}
+
+    def run(self, step: str, *arguments: str | Path) -> None:
+        """Type a command in the folder."""
+        print("\n$ carscribe", *arguments, flush=True)
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "carscribe", *map(str, arguments)], cwd=self.work, check=True)
+        self.seconds[step] = round(time.perf_counter() - started)
+
+    def kept(self, photos: str, workspace: str, **options: Path) -> list[PhotoResult]:
+        """The answers that a workspace holds, nothing being left to ask."""
+        where = {"model": "demo", "workspace": self.work / workspace, "device": "cpu"}
+        return list(carscribe.describe(self.work / photos, **where, **options))  # type: ignore[arg-type]
 
 
 def main() -> None:
     """The loop, timed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=None)
+    parser.add_argument("--config", type=Path, default=HERE / "closed_loop.toml")
     options = parser.parse_args()
-    work = options.work or Path(tempfile.mkdtemp(prefix="carscribe-loop-"))
+    loop = Loop((options.work or Path(tempfile.mkdtemp(prefix="carscribe-loop-"))).absolute())
     started = time.perf_counter()
-    to_learn, to_measure = renders(200_000, 400), renders(300_000, 500)
-    learn, measure = write(work / "learn", to_learn), write(work / "measure", to_measure)
-    print(f"{time.perf_counter() - started:.0f} s: rendered", flush=True)
-    described = list(carscribe.describe(learn, model="demo", workspace=work / "cars.ws", device="cpu"))
-    edited = correct_as_a_person_would(work / "cars.ws", described, to_learn)
-    print(f"{time.perf_counter() - started:.0f} s: described, {edited} answers corrected", flush=True)
-    before = judged(carscribe.describe(measure, model="demo", device="cpu"), to_measure)
-    print(f"{time.perf_counter() - started:.0f} s: measured before", flush=True)
-    outcome = finetune(work / "cars.ws", "demo", work / "run", SETTINGS, device="cpu", say=print)
-    print(f"{time.perf_counter() - started:.0f} s: trained", flush=True)
-    after = judged(carscribe.describe(measure, model="demo", adapter=outcome.folder, device="cpu"), to_measure)
-    new = [name for name, car in to_measure.items() if car.attributes["wheel"] == NEW["wheel"]]
+    to_learn = cars(LEARN_FROM, TO_LEARN, new_every=4)
+    to_measure = cars(MEASURE_FROM, TO_MEASURE, new_every=3)
+    write_photos(loop.work / "learn", to_learn)
+    write_photos(loop.work / "measure", to_measure)
+    write_labels(loop.work / "labels.json", to_measure)
+    loop.seconds["render"] = round(time.perf_counter() - started)
+    model, lora = ("--model", "demo", "--device", "cpu"), options.config.stem
+    loop.run("describe", "describe", "learn", *model, "-w", "cars.ws")
+    edited = write_corrections(loop.work / "corrections.csv", loop.kept("learn", "cars.ws"), to_learn)
+    loop.run("correct", "correct", "cars.ws", "corrections.csv", "--author", "bench")
+    config = options.config.absolute()
+    loop.run("finetune", "finetune", "cars.ws", *model, "--config", config, "--to", lora)
+    loop.run("measure before", "describe", "measure", *model, "-w", "before.ws")
+    loop.run("measure after", "describe", "measure", *model, "--adapter", lora, "-w", f"{lora}.ws")
+    before = judged(loop.kept("measure", "before.ws"), to_measure)
+    after = judged(loop.kept("measure", f"{lora}.ws", adapter=loop.work / lora), to_measure)
+    new = [name for name, car in to_measure.items() if has_new_wheels(car)]
     figures = {
         "corrected_answers": edited,
         "photos_to_learn": len(to_learn),
         "photos_to_measure": len(to_measure),
-        "new_wheels_right_before": sum(before[name, "wheel"] for name in new) / len(new),
-        "new_wheels_right_after": sum(after[name, "wheel"] for name in new) / len(new),
+        "new_wheels_right_before": share_right(before, new),
+        "new_wheels_right_after": share_right(after, new),
         "other_cars": compared(before, after, [name for name in to_measure if name not in new]),
-        "seconds": round(time.perf_counter() - started),
-        "settings": SETTINGS.model_dump(exclude_defaults=True),
+        "seconds": {**loop.seconds, "all": round(time.perf_counter() - started)},
+        "settings": tomllib.loads(options.config.read_text("utf-8")),
     }
     print(json.dumps(figures, indent=1))
     print(record("closed_loop", figures, command="python bench/closed_loop.py"))
+
+
+def share_right(answered: Judged, photos: list[str]) -> float:
+    """Of these photos those whose wheel design is right."""
+    return sum(answered[name, "wheel"] for name in photos) / len(photos)
 
 
 if __name__ == "__main__":
