@@ -1,8 +1,8 @@
 """An open answer that is none (a loop, a refusal) is asked once more, at a temperature; a fine one takes its place.
 
 One that its limit cut off is remarked on and not asked again: a model that says much would be asked everything twice,
-and say as much. Around an engine's answers to one batch: no files, no workspace. What was asked for stays greedy, so the
-identity of an answer does not change by this, and nothing is asked again in a later run because of a remark.
+and say as much. Around an engine's answers to one batch: no files, no workspace. What was asked for stays greedy, so
+the identity of an answer does not change by this, and nothing is asked again in a later run because of a remark.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -6,7 +6,7 @@
 The model is loaded only when something is to be asked of it.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from carscribe.engines import Engine
 from carscribe.engines.checkpoint import weights_identity
 from carscribe.engines.choosing import ModelChoice
 from carscribe.errors import WorkspaceError
+from carscribe.flags import flags_of_photo
 from carscribe.photos.tiles import choose_grid
 from carscribe.pipeline import ModelRequest, Prompter, ReadSettings, RunPlan, ask, tiling_for
 from carscribe.records import Answer, EngineCard, JudgedAnswer, PhotoResult, Prompt
@@ -133,7 +134,8 @@ def _as_before(model: ModelRequest, before: RunEntry, say: Callable[[str], None]
         adapter = model.adapter or (Path(before.adapter) if before.adapter else None)
         model = replace(model, model=before.model, adapter=adapter)
     kind, _, commit = before.weights.partition(":")
-    if model.model == before.model and model.revision is None and kind == "hub":
+    of_hub = kind == "hub" and not Path(before.model).is_dir()  # a hub's snapshot may be named by its folder too
+    if model.model == before.model and model.revision is None and of_hub:
         say(f"Commit {commit[:12]}, as in the last run of this workspace. Another: --revision, e.g. --revision main.")
         model = replace(model, revision=commit)
     return model
@@ -246,7 +248,7 @@ def in_order(job: Job, asked: Generator[list[PhotoResult], None, None] | None) -
         for index in range(len(job.plan.files)):
             while index in waiting:
                 if ready:
-                    yield from _results(job, ready)
+                    yield from results_of(job, ready)
                     ready.clear()
                 settled = next(asked, None) if asked else None
                 if settled is None:
@@ -254,18 +256,18 @@ def in_order(job: Job, asked: Generator[list[PhotoResult], None, None] | None) -
                 waiting.difference_update(result.index for result in settled)
             ready.append(index)
             if len(ready) == PAGE:
-                yield from _results(job, ready)
+                yield from results_of(job, ready)
                 ready.clear()
         for _ in asked or ():  # to its end, where the run is closed
             pass
-        yield from _results(job, ready)
+        yield from results_of(job, ready)
     finally:
         if asked:
             asked.close()
 
 
-def _results(job: Job, indexes: list[int]) -> Iterator[PhotoResult]:
-    """What the catalogue knows of some photos of the plan, in their order."""
+def results_of(job: Job, indexes: Sequence[int]) -> Iterator[PhotoResult]:
+    """What the catalogue knows of some photos of the plan, in the order given: answers of earlier runs among them."""
     file_ids = [job.work.file_ids[index] for index in indexes]
     kept = {photo.file_id: photo for photo in kept_photos(job.workspace, file_ids=file_ids)}
     for index, file_id in zip(indexes, file_ids, strict=True):
@@ -273,14 +275,15 @@ def _results(job: Job, indexes: list[int]) -> Iterator[PhotoResult]:
 
 
 def _result(job: Job, index: int, photo: KeptPhoto) -> PhotoResult:
-    recipes, languages = {recipe.id for recipe in job.plan.recipes}, set(job.plan.languages)
+    wanted = {(recipe.id, language) for recipe in job.plan.recipes for language in job.plan.languages}
     answers = tuple(
         answer
         for judged in photo.answers
-        if judged.recipe_id in recipes and judged.language in languages and (answer := counting_answer(judged))
+        if (judged.recipe_id, judged.language) in wanted and (answer := counting_answer(judged))
     )
+    flags = tuple(flag for flag in flags_of_photo(photo) if (flag.recipe_id, flag.language) in wanted)
     error = None
-    if any(recipe in recipes and language in languages for recipe, _, language in photo.missing):
+    if any((recipe, language) in wanted for recipe, _, language in photo.missing):
         error = photo.failure or "has the same bytes as a photo that was set aside"
     return PhotoResult(
         index=index,
@@ -290,6 +293,7 @@ def _result(job: Job, index: int, photo: KeptPhoto) -> PhotoResult:
         height_px=photo.height_px,
         tiles=photo.tiles,
         answers=() if error else answers,
+        flags=() if error else flags,
         error=error,
         dtype=" and ".join(sorted({origin.dtype for origin in photo.origins if origin})) or None,
     )

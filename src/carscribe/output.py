@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from carscribe.errors import OutputError
-from carscribe.records import Answer, EngineCard, PhotoResult, Recipe
+from carscribe.records import Answer, EngineCard, Flag, PhotoResult, Recipe
 
 
 class JsonLines:
@@ -98,6 +98,7 @@ def json_line(result: PhotoResult, card: EngineCard, recipes: Sequence[Recipe]) 
         "dtype": result.dtype or card.dtype or None,
         "recipes": {recipe.id: recipe.version for recipe in recipes},
         "answers": [_answer(answer) for answer in result.answers],
+        "flags": [flag_json(flag) for flag in result.flags],
         "error": result.error,
     }
     line = json.dumps(record, ensure_ascii=False)
@@ -115,6 +116,21 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "scores": None if answer.scores is None else dict(answer.scores),
         "mass": answer.mass,
         "remark": answer.remark or None,
+    }
+
+
+def flag_json(flag: Flag) -> dict[str, Any]:
+    """A flag for machines."""
+    return {
+        "recipe": flag.recipe_id,
+        "question": flag.question_id,
+        "language": flag.language,
+        "why": flag.why,
+        "answered": flag.answered,
+        "kind": flag.kind,
+        "score": flag.score,
+        "confidence": flag.confidence,
+        "mass": flag.mass,
     }
 
 

@@ -22,6 +22,7 @@ from carscribe.collector import collector_paused
 from carscribe.engines import Engine
 from carscribe.engines.choosing import ModelChoice, choose_model
 from carscribe.errors import InputError, OutputError, PhotoError, PhotosError
+from carscribe.flags import with_flags
 from carscribe.photos.decode import photo_size, read_photo
 from carscribe.photos.metadata import MetadataMatch, match_metadata
 from carscribe.photos.rows import read_rows
@@ -168,7 +169,7 @@ def plan_run(
         raise InputError(f"--max-tiles must be at least 1, not {read.max_tiles}.")
     if limit is not None and limit < 1:
         raise InputError(f"--limit must be at least 1, not {limit}.")
-    loaded = _load_recipes(recipes, languages)
+    loaded = load_recipes(recipes, languages)
     sources = [Path(photos)] if isinstance(photos, str | Path) else [Path(source) for source in photos]
     found = find_photos(sources[0] if len(sources) == 1 else sources, keys=metadata_keys)
     files, match = found.files, None
@@ -208,7 +209,7 @@ def run(
     prompter = Prompter(plan.recipes, plan.languages, engine.reserved)
     to_ask = ((i, file, prompter.prompts(file.metadata)) for i, file in enumerate(plan.files) if i not in plan.leader)
     settled = ask(to_ask, engine, plan.read, say=say, stopped=stopped)
-    return _in_order(plan, (result for results in settled for result in results))
+    return _in_order(plan, (with_flags(result) for results in settled for result in results))
 
 
 class Prompter:
@@ -307,7 +308,8 @@ def write_report(path: Path, plan: RunPlan) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}. Name another file with --report.") from None
 
 
-def _load_recipes(recipes: Sequence[str | Path], languages: Sequence[str]) -> tuple[Recipe, ...]:
+def load_recipes(recipes: Sequence[str | Path], languages: Sequence[str]) -> tuple[Recipe, ...]:
+    """The recipes, each once. Raises: InputError, RecipeError when one cannot be asked in all of the languages."""
     if not recipes:
         raise InputError(f"No recipe was asked for. Shipped: {', '.join(shipped_recipes())}.")
     loaded = tuple(load_recipe(name) for name in dict.fromkeys(recipes))

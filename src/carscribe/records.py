@@ -138,6 +138,34 @@ class Answer:
     remark: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """Why a person should look at the answer to a choice.
+
+    "kind": `answered` is nothing that the crawled `kind` means. "unsure": of `score` (the best one), `confidence` (in
+    its place, once the choice is calibrated) and `mass`, those that are too low are given, the others None.
+    """
+
+    recipe_id: str
+    question_id: str
+    language: Language
+    why: Literal["kind", "unsure"]
+    answered: str
+    kind: str | None = None
+    score: float | None = None
+    confidence: float | None = None
+    mass: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagCounts:
+    """How many photos have a flag: any, one of why "kind", one of why "unsure". A photo may have both."""
+
+    photos: int
+    kind: int
+    unsure: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
     """What an engine is asked about one photo: its tiles, uint8 [tiles, tile_px, tile_px, 3], and all prompts.
@@ -181,7 +209,7 @@ class PhotoResult:
 
     `index` is the photo's place in what the user gave. `tiles` is what was used, fewer than asked for when memory did
     not allow more. `seconds` is the photo's share of the time its batch took. `dtype` is what its answers were computed
-    in, of a workspace's perhaps by several runs.
+    in, of a workspace's perhaps by several runs. `flags` say which choices a person should look at.
     """
 
     index: int
@@ -191,6 +219,7 @@ class PhotoResult:
     height_px: int | None = None
     tiles: int | None = None
     answers: tuple[Answer, ...] = ()
+    flags: tuple[Flag, ...] = ()
     error: str | None = None
     seconds: float | None = None
     dtype: str | None = None

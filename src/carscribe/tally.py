@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from time import monotonic
 
-from carscribe.records import ASKED_AGAIN, PhotoResult
+from carscribe.degenerate import CUT_OFF
+from carscribe.records import ASKED_AGAIN, FlagCounts, PhotoResult
 
 
 class Tally:
@@ -15,6 +16,8 @@ class Tally:
         self.answered = self.failed = self.answers = self.new_tokens = self.asked_again = 0
         self.marks: Counter[str] = Counter()
         """What is wrong with answers that are none, by the reason."""
+        self.flagged = FlagCounts(photos=0, kind=0, unsure=0)
+        """Of results that come with flags; of what is on its way into a workspace, the catalogue knows them."""
 
     @property
     def photos(self) -> int:
@@ -28,8 +31,14 @@ class Tally:
             self.answered += result.error is None
             self.answers += len(result.answers)
             remarks = [answer.remark for answer in result.answers if answer.remark]
-            self.asked_again += len(remarks)
+            self.asked_again += sum(remark != CUT_OFF for remark in remarks)
             self.marks.update(remark for remark in remarks if remark != ASKED_AGAIN)
+            why = {flag.why for flag in result.flags}
+            self.flagged = FlagCounts(
+                photos=self.flagged.photos + bool(why),
+                kind=self.flagged.kind + ("kind" in why),
+                unsure=self.flagged.unsure + ("unsure" in why),
+            )
             self.new_tokens += sum(answer.tokens for answer in result.answers if answer.finish != "choice")
 
     @property

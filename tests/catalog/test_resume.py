@@ -427,6 +427,8 @@ def test_the_same_commit_of_a_hub_model_is_gone_on_with(tmp_path: Path, ask: Ask
     assert as_before(ModelRequest(model="a/b", revision="main"), before, said.append).revision == "main"
     assert as_before(ModelRequest(model="x/y"), before, said.append).revision is None
     assert "--revision main" in said[1]
+    by_folder = replace(before, model=str(tmp_path))  # a snapshot in the hub's cache, named by its folder
+    assert as_before(ModelRequest(), by_folder, said.append) == ModelRequest(model=str(tmp_path))
 
 
 def test_a_run_that_is_told_to_stop_ends_after_a_batch(tmp_path: Path, ask: Ask, recipe: Path) -> None:

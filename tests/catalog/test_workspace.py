@@ -332,6 +332,7 @@ def test_a_writer_that_lost_the_workspace_while_its_machine_slept_writes_no_more
 def test_a_workspace_of_the_first_form_is_read_and_gone_on_with(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     with closing(sqlite3.connect(workspace / "catalog.sqlite", isolation_level=None)) as connection:
+        connection.execute("ALTER TABLE answers DROP COLUMN score")
         connection.execute("ALTER TABLE answers DROP COLUMN remark")
         connection.execute("DROP TABLE calibrations")
         connection.execute("ALTER TABLE runs DROP COLUMN adapter")

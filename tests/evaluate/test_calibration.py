@@ -182,6 +182,7 @@ def test_too_few_labels_calibrate_nothing(labelled: Path) -> None:
 def test_a_workspace_without_the_table_is_read_as_it_is_and_gets_it_when_written(labelled: Path) -> None:
     workspace = labelled / "workspace"
     with closing(sqlite3.connect(workspace / "catalog.sqlite", isolation_level=None)) as connection:
+        connection.execute("ALTER TABLE answers DROP COLUMN score")
         connection.execute("ALTER TABLE answers DROP COLUMN remark")
         connection.execute("DROP TABLE calibrations")
         connection.execute("PRAGMA user_version = 3")

@@ -18,10 +18,17 @@ class ScriptedEngine(FakeEngine):
     """Answers what is written; what is not, with an empty text or the first choice."""
 
     def __init__(
-        self, script: Script, *, model: str = "scripted", cut: frozenset[tuple[int, str]] = frozenset()
+        self,
+        script: Script,
+        *,
+        model: str = "scripted",
+        cut: frozenset[tuple[int, str]] = frozenset(),
+        masses: Mapping[tuple[int, str], float] | None = None,
     ) -> None:
         super().__init__()
         self.script, self.cut = script, cut
+        self.masses = masses or {}
+        """(photo, question) -> the mass of a choice; 0.9 of the others."""
         self.card = EngineCard(model=model, revision=None, device="cpu", dtype="float32", weights=model)
 
     def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
@@ -43,7 +50,7 @@ class ScriptedEngine(FakeEngine):
             tokens=len(str(said).split()),
             finish="choice" if scores else "length" if (photo, prompt.question_id) in self.cut else "stop",
             scores=scores,
-            mass=0.9 if scores else None,
+            mass=self.masses.get((photo, prompt.question_id), 0.9) if scores else None,
         )
 
 

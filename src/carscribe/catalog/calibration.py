@@ -4,7 +4,7 @@ Knows nothing of labels, nor of how a temperature is found.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from carscribe.catalog.database import PAGE
@@ -38,6 +38,17 @@ def confidence(scores: Mapping[str, float], temperature: float) -> Mapping[str, 
     return {choice: weight / total for choice, weight in weights.items()}
 
 
+def best_confidence(scores: Collection[float], temperature: float) -> float:
+    """The highest confidence among scores at a temperature: that of the highest score.
+
+    >>> round(best_confidence([0.9, 0.1], 2.0), 2)
+    0.75
+    """
+    best = max(*scores, LEAST_SCORE)
+    against_best: float = sum((max(score, LEAST_SCORE) / best) ** (1 / temperature) for score in scores)
+    return 1 / against_best
+
+
 def keep_calibration(workspace: Workspace, answer_ids: Sequence[int], calibration: Calibration) -> None:
     """Keep a temperature for the conditions and prompts of these answers, in place of an earlier one.
 
@@ -58,9 +69,14 @@ def keep_calibration(workspace: Workspace, answer_ids: Sequence[int], calibratio
 
 
 def temperatures_of(workspace: Workspace) -> Mapping[tuple[int, int], float]:
-    """By (condition, prompt) what was kept; nothing in a workspace of an older form, which a reader finds as it is."""
-    connection = workspace.connection
-    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'calibrations'").fetchone():
+    """By (condition, prompt) what was kept."""
+    if not has_calibrations(workspace):
         return {}
-    rows = connection.execute("SELECT condition_id, prompt_id, temperature FROM calibrations")
+    rows = workspace.connection.execute("SELECT condition_id, prompt_id, temperature FROM calibrations")
     return {(row[0], row[1]): row[2] for row in rows}
+
+
+def has_calibrations(workspace: Workspace) -> bool:
+    """Whether there is a place for temperatures; not in a workspace of an older form, which a reader finds as it is."""
+    found = workspace.connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'calibrations'")
+    return found.fetchone() is not None

@@ -180,10 +180,11 @@ class RunWriter:
                 rows.append((prompt_id, photo_id, *how, *_answer(answer), share, at))
         self._connection.executemany(
             "INSERT INTO answers (prompt_id, photo_id, condition_id, provenance_id, run_id, tiles, asked_tiles,"
-            " text, scores, mass, tokens, finish, remark, seconds, answered_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+            " text, scores, score, mass, tokens, finish, remark, seconds, answered_at)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
             " ON CONFLICT DO UPDATE SET run_id = excluded.run_id, text = excluded.text, scores = excluded.scores,"
-            " mass = excluded.mass, tokens = excluded.tokens, finish = excluded.finish, remark = excluded.remark,"
-            " seconds = excluded.seconds, answered_at = excluded.answered_at",
+            " score = excluded.score, mass = excluded.mass, tokens = excluded.tokens, finish = excluded.finish,"
+            " remark = excluded.remark, seconds = excluded.seconds, answered_at = excluded.answered_at",
             rows,
         )
 
@@ -200,6 +201,7 @@ def _beginning(sha256: str) -> int:
     return int(sha256[:15], 16)
 
 
-def _answer(answer: Answer) -> tuple[str, str | None, float | None, int, str, str]:
+def _answer(answer: Answer) -> tuple[str, str | None, float | None, float | None, int, str, str]:
     scores = None if answer.scores is None else compact_json(answer.scores)
-    return writable(answer.text), scores, answer.mass, answer.tokens, answer.finish, answer.remark
+    best = None if answer.scores is None else max(answer.scores.values())
+    return writable(answer.text), scores, best, answer.mass, answer.tokens, answer.finish, answer.remark

@@ -1,5 +1,6 @@
 """The typer application, and what its commands share."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -41,3 +42,15 @@ def print_json(value: object) -> None:
     import json
 
     typer.echo(json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace"))
+
+
+def print_json_list(values: Iterable[object]) -> None:
+    """A list as JSON, each value as it comes: a workspace may have a million of them."""
+    import json
+
+    before = "["
+    for value in values:
+        text = json.dumps(value, ensure_ascii=False, indent=1).replace("\n", "\n ")
+        typer.echo(f"{before}\n {text}".encode("utf-8", "backslashreplace"), nl=False)
+        before = ","
+    typer.echo("[]" if before == "[" else "\n]")

@@ -139,6 +139,7 @@ def _into_lines(view: "RunView", plan: "RunPlan", request: "ModelRequest", lines
             seen([result])
     view.show_results(plan, engine.card)
     view.show_sums(engine.peak_bytes)
+    view.show_flagged(view.tally.flagged, "why: `flags` of their JSON lines")
     left = len(plan.files) - view.tally.photos
     if left:
         view.show_stopped(left, goes_on=False)
@@ -159,7 +160,7 @@ def _into_workspace(
     from carscribe.catalog.workspace import write_workspace
     from carscribe.engines.choosing import ModelChoice
     from carscribe.interrupts import finish_first
-    from carscribe.keeping import ask_missing, prepare
+    from carscribe.keeping import ask_missing, prepare, results_of
     from carscribe.pipeline import sample_tiles
 
     say = view.screen.say
@@ -172,6 +173,7 @@ def _into_workspace(
             _write_lines(lines, job, None)
             failed = f"; {len(job.work.failed):,} photos failed before" if job.work.failed else ""
             say(f"Nothing to ask: every answer there can be is in {folder}{failed}.")
+            _show_flagged(view, job)
             _show_next(view, folder)
             return True
         engine = _load(view, job.model) if isinstance(job.model, ModelChoice) else job.model
@@ -190,9 +192,10 @@ def _into_workspace(
             else:
                 for results in asked:
                     seen(results)
-        view.show_results(plan, engine.card)
+        view.show_results(plan, engine.card, partial(results_of, job))
         view.show_sums(engine.peak_bytes)
         _show_lengths(view, job)
+        _show_flagged(view, job)
     left = len(job.work.asks) - view.tally.photos
     if left:
         view.show_stopped(left, goes_on=True)
@@ -235,6 +238,17 @@ def _show_lengths(view: "RunView", job: "Job") -> None:
         with suppress(InputError):  # not asked yet in a language that can be used: no figure is worth an error
             described += [compose(photo.answers, budget, language=language)] if photo.answers else []
     view.show_lengths(described, budget.name, budget.limit)
+
+
+def _show_flagged(view: "RunView", job: "Job") -> None:
+    """How many photos of the workspace have a flag, whenever they were asked."""
+    import shlex
+
+    from carscribe.catalog.flagged import count_flagged
+    from carscribe.flags import DOUBT
+
+    folder = shlex.quote(str(job.workspace.folder))
+    view.show_flagged(count_flagged(job.workspace, DOUBT), f"see: carscribe show {folder} --flagged")
 
 
 def _show_next(view: "RunView", folder: Path) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carscribe.cli.app import AsJson, app, print_json
+from carscribe.cli.app import AsJson, app, print_json, print_json_list
 
 if TYPE_CHECKING:
     from carscribe.catalog.workspace import Workspace
@@ -29,35 +29,70 @@ ModelName = Annotated[str | None, typer.Option(help="Which model's answers. Left
 @app.command()
 def status(workspace: Folder, as_json: AsJson = False) -> None:
     """Say how far a workspace is."""
+    from carscribe.catalog.flagged import count_flagged
     from carscribe.catalog.locking import writer_of
     from carscribe.catalog.status import status_of
     from carscribe.catalog.workspace import read_workspace
+    from carscribe.flags import DOUBT
     from carscribe.terminal.kept import show_status, status_json
     from carscribe.terminal.screen import Screen
 
     with read_workspace(workspace) as opened:
-        found = status_of(opened)
+        found, flagged = status_of(opened), count_flagged(opened, DOUBT)
         writer = writer_of(workspace, network=opened.mount.network)
     if as_json:
-        print_json(status_json(found, writer))
+        print_json(status_json(found, flagged, writer))
     else:
-        show_status(Screen(), workspace, found, writer)
+        show_status(Screen(), workspace, found, flagged, writer)
 
 
 @app.command()
 def show(
     workspace: Folder,
-    photo: Annotated[str, typer.Argument(help="A photo's name or path, a part of it, or its hash.")],
+    photo: Annotated[
+        str | None, typer.Argument(help="A photo's name or path, a part of it, or its hash. Not with --flagged.")
+    ] = None,
+    flagged: Annotated[
+        bool,
+        typer.Option("--flagged", help="The photos with a choice that is against the crawled kind or unsure, and why."),
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="With --flagged: at most so many photos. [default: 30; all with --json]")
+    ] = None,
     budget: Budget = "clip",
     recipe: RecipeName = None,
     language: LanguageName = None,
     model: ModelName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is known of a photo, and the description composed of it."""
+    """Show what is known of a photo, and the description composed of it; or which photos are flagged."""
+    from carscribe.catalog.workspace import read_workspace
+    from carscribe.errors import InputError
+
+    if flagged == (photo is not None):
+        raise InputError(f"Name a photo, or give --flagged, and not both: carscribe show {workspace} PHOTO")
+    if limit is not None and not flagged:
+        raise InputError("--limit is for --flagged: how many flagged photos to show.")
+    with read_workspace(workspace) as opened:
+        check_model(opened, model)
+        if photo is not None:
+            _show_photo(opened, photo, budget, recipe, language, model, as_json=as_json)
+        else:
+            _show_flagged(opened, limit, recipe, language, model, as_json=as_json)
+
+
+def _show_photo(
+    opened: "Workspace",
+    photo: str,
+    budget: str,
+    recipe: str | None,
+    language: str | None,
+    model: str | None,
+    *,
+    as_json: bool,
+) -> None:
     from carscribe.budgets.counting import budget_of
     from carscribe.catalog.reading import find_files, kept_photos
-    from carscribe.catalog.workspace import read_workspace
     from carscribe.errors import InputError
     from carscribe.exporting import Wish, wish_for
     from carscribe.terminal.kept import photo_json, show_photo
@@ -65,24 +100,48 @@ def show(
 
     limit = budget_of(budget)
     screen = Screen(quiet=as_json)
-    with read_workspace(workspace) as opened:
-        found = find_files(opened, photo)
-        if not found:
-            raise InputError(
-                f"No photo in {workspace} answers to {photo!r}. Its photos: carscribe export … --format csv"
-            )
-        if len(found) > 1:
-            screen.warn(f"{len(found)} photos answer to {photo!r}; this is the first. Others: {_some(found[1:])}")
-        chosen, of_language = wish_for(opened, recipe, language)
-        check_model(opened, model)
-        (kept,) = kept_photos(opened, file_ids=[found[0][0]], recipe=recipe, model=model)
-        wish = Wish(recipe=chosen, language=of_language, budget=limit)
-        answers = tuple(answer for answer in kept.answers if answer.recipe_id == chosen)
-        description = _try_to_describe(screen, answers, wish)
+    found = find_files(opened, photo)
+    if not found:
+        raise InputError(
+            f"No photo in {opened.folder} answers to {photo!r}. Its photos: carscribe export … --format csv"
+        )
+    if len(found) > 1:
+        screen.warn(f"{len(found)} photos answer to {photo!r}; this is the first. Others: {_some(found[1:])}")
+    chosen, of_language = wish_for(opened, recipe, language)
+    (kept,) = kept_photos(opened, file_ids=[found[0][0]], recipe=recipe, model=model)
+    wish = Wish(recipe=chosen, language=of_language, budget=limit)
+    answers = tuple(answer for answer in kept.answers if answer.recipe_id == chosen)
+    description = _try_to_describe(screen, answers, wish)
     if as_json:
         print_json(photo_json(kept, description))
     else:
         show_photo(screen, kept, description)
+
+
+def _show_flagged(
+    opened: "Workspace",
+    limit: int | None,
+    recipe: str | None,
+    language: str | None,
+    model: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    from carscribe.catalog.flagged import flagged_files
+    from carscribe.exporting import wish_for
+    from carscribe.flags import DOUBT, flagged_photos
+    from carscribe.terminal.flagged import FLAGGED_SHOWN, flagged_json, show_flagged
+    from carscribe.terminal.screen import Screen
+
+    if recipe or language:
+        wish_for(opened, recipe, language)  # whether they were asked
+    file_ids = flagged_files(opened, DOUBT, recipe=recipe, language=language, model=model)
+    shown = file_ids[: limit or (None if as_json else FLAGGED_SHOWN)]
+    photos = flagged_photos(opened, shown, recipe=recipe, language=language, model=model)
+    if as_json:
+        print_json_list(map(flagged_json, photos))
+    else:
+        show_flagged(Screen(), opened.folder, photos, len(file_ids))
 
 
 @app.command()

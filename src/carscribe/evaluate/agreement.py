@@ -8,7 +8,7 @@ from itertools import combinations
 from carscribe.evaluate.answers import Answered, AnsweredPhoto, Asked, Said
 from carscribe.evaluate.intervals import Difference, Share, difference_of, share_of
 from carscribe.evaluate.judging import judgement_of, values_of
-from carscribe.evaluate.labels import LabelSet
+from carscribe.evaluate.labels import LabelSet, right_by_photo
 from carscribe.evaluate.vocabulary import Attribute, Vocabulary
 
 EXAMPLES = 5
@@ -128,11 +128,8 @@ def orders_agree(answered: Answered, labels: Sequence[LabelSet], vocabulary: Voc
                 if known and not vocabulary.stated_by(first.asked.recipe, first.asked.question):
                     first, second = second, first  # the one whose attribute is known stands first
                 pairs[first.asked, second.asked].append(_Two(photo=photo, first=first, second=second))
-    known_labels = {key: label for each in reversed(labels) for key, label in each.by_photo().items()}
-    return tuple(
-        _orders(first, second, twos, vocabulary, {key: label.right for key, label in known_labels.items()})
-        for (first, second), twos in pairs.items()
-    )
+    right = right_by_photo(labels)
+    return tuple(_orders(first, second, twos, vocabulary, right) for (first, second), twos in pairs.items())
 
 
 def _agreement(first: Asked, second: Asked, attribute: Attribute | None, twos: Sequence[_Two]) -> LanguageAgreement:

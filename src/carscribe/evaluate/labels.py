@@ -22,7 +22,6 @@ Source = Literal["labels", "kind"]
 
 _PHOTO_COLUMNS = ("photo", "image", "file", "filename", "file_name", "key", "path", "sha256", "사진", "파일", "이미지")
 _ATTRIBUTE_COLUMNS, _VALUE_COLUMNS = ("attribute", "속성"), ("value", "values", "label", "labels", "값")
-_SEPARATOR = re.compile(r"[|;,/·]")
 _NOTHING = frozenset({"none", "nothing", "없음", "[]"})
 _LEAST_HASH = 6
 _HASH = re.compile(rf"[0-9a-f]{{{_LEAST_HASH},64}}")
@@ -50,6 +49,11 @@ class LabelSet:
     def by_photo(self) -> Mapping[tuple[str, str], Label]:
         """By hash and attribute."""
         return {(label.sha256, label.attribute): label for label in self.labels}
+
+
+def right_by_photo(labels: Sequence[LabelSet]) -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """What is right, by hash and attribute: as the first of the sources has it that says anything."""
+    return {key: label.right for each in reversed(labels) for key, label in each.by_photo().items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,13 +217,10 @@ def _values(attribute: Attribute, said: Sequence[str], passed: _Passed) -> tuple
         return ("none",) if "none" in attribute.values else ()
     found: list[str] = []
     for text in said:
-        whole = attribute.value_of(text)
-        parts = [value for part in _SEPARATOR.split(text) if part.strip() and (value := attribute.value_of(part))]
-        if folded(text) in attribute.known or not parts:
-            parts = [whole] if whole else []
-        if not parts:
+        meant = attribute.values_of(text)
+        if not meant:
             passed.values[f"{text} ({attribute.name})"] += 1
-        found += parts
+        found += meant
     return tuple(found) or None
 
 

@@ -13,6 +13,7 @@ from carscribe.doctor.page import check_free, without_folders, write_page
 from carscribe.errors import PhotoError
 from carscribe.evaluate.comparing import ComparedWhole, Comparison
 from carscribe.evaluate.judging import AttributeMeasure, Judged
+from carscribe.evaluate.page_probes import probe_section
 from carscribe.evaluate.page_tables import gap, number, percent, percents, table, text
 from carscribe.evaluate.page_texts import agreement_section, texts_section
 from carscribe.evaluate.plots import difference_bar, points, ranked, reliability_plot, shade, share_bar
@@ -44,6 +45,7 @@ def render_page(report: Report) -> str:
 def _sections(report: Report) -> Iterator[str]:
     yield from _right(report)
     yield _scores(report)
+    yield probe_section(report)
     yield _comparison(report)
     yield _worst(report)
     yield _confusions(report)

@@ -1,6 +1,6 @@
 """An evaluation from beginning to end: a workspace and labels in, one report out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from carscribe.evaluate.calibrating import CalibratedChoice, calibrate, keep_all
 from carscribe.evaluate.comparing import Comparison, compare
 from carscribe.evaluate.judging import AttributeMeasure, Judged, judge_all, measure
 from carscribe.evaluate.labels import LabelSet, Source, labels_of_kinds, read_labels
+from carscribe.evaluate.probes import Probed, ProbeMeasure, measure_probe
 from carscribe.evaluate.scoring import BINS
 from carscribe.evaluate.texts import DescriptionMeasure, TextMeasure, measure_descriptions, measure_texts
 from carscribe.evaluate.vocabulary import Vocabulary, load_vocabulary
@@ -28,7 +29,12 @@ from carscribe.records import Language
 WORTHLESS = "The demo model's answers on real cars are worth nothing."
 FEW_LABELLED = 100
 _WORST = 24
+_NAMED = 3
 _WEIGHT = {"contradicted": 3, "invented": 2, "unsaid": 1}
+
+
+AskAgain = Callable[[Answered, Collection[str]], Probed]
+"""Asks choices again of photos of which there are answers; those whose hash is given, for they have labels, first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +72,7 @@ class LabelCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All that was found. `disclaimer` says that nothing of it counts, where that is so."""
+    """All that was found. `disclaimer` says that nothing of it counts, where that is so. `probe` None: not probed."""
 
     workspace: str
     models: tuple[str, ...]
@@ -86,12 +92,15 @@ class Report:
     descriptions: tuple[DescriptionMeasure, ...]
     comparison: Comparison | None
     worst: tuple[WorstPhoto, ...]
+    probe: ProbeMeasure | None = None
 
 
-def evaluate(request: EvaluationRequest) -> Report:
-    """Evaluate a workspace; with `calibrate`, keep temperatures in it.
+def evaluate(request: EvaluationRequest, ask_again: AskAgain | None = None) -> Report:
+    """Evaluate a workspace; with `calibrate`, keep temperatures in it; with `ask_again`, choices are asked once more.
 
-    Raises: InputError, WorkspaceError, MissingExtraError (Parquet labels).
+    `ask_again` is called when everything else is known to be in order: see `carscribe.probing`.
+
+    Raises: InputError, WorkspaceError, MissingExtraError (Parquet labels); what `ask_again` raises.
     """
     vocabulary = load_vocabulary(request.vocabulary)
     if request.calibrate and request.labels is None:
@@ -102,17 +111,22 @@ def evaluate(request: EvaluationRequest) -> Report:
     judged = {each.source: judge_all(answered, each, vocabulary) for each in labels}
     if request.labels is not None and not judged["labels"]:
         raise InputError(_nothing_judged(request, labels[0], answered, vocabulary))
-    calibrated: tuple[CalibratedChoice, ...] = ()
+    calibrated = calibrate(judged["labels"], vocabulary) if request.calibrate else ()
+    report = _report(request, answered, vocabulary, labels, judged, calibrated)
+    if ask_again is not None:
+        probed = ask_again(answered, _labelled(labels))
+        report = _with_probe(report, measure_probe(probed, answered, labels, vocabulary))
     if request.calibrate:
-        calibrated = calibrate(judged["labels"], vocabulary)
         with write_workspace(request.workspace, create=False) as opened:
             keep_all(opened, calibrated)
-    return _report(request, answered, vocabulary, labels, judged, calibrated)
+    return report
 
 
 def report_json(report: Report) -> dict[str, Any]:
     """All of a report for machines: its fields by name."""
     plain = asdict(replace(report, worst=()))
+    if report.probe is None:
+        del plain["probe"]
     for each in plain["calibrated"]:
         del each["answer_ids"]
     plain["worst"] = [
@@ -169,6 +183,35 @@ def _report(
         comparison=_comparison(request, answered, vocabulary, labels, judged),
         worst=_worst(next(iter(judged.values()), ())),
     )
+
+
+def _labelled(labels: Sequence[LabelSet]) -> frozenset[str]:
+    """Hashes of photos that people labelled."""
+    return frozenset(label.sha256 for each in labels if each.source == "labels" for label in each.labels)
+
+
+def _with_probe(report: Report, probe: ProbeMeasure) -> Report:
+    """The report with what was found when choices were asked again, and notes on what was not asked."""
+    notes: list[str] = []
+    if probe.passed_over:
+        some = "; ".join(f"{each.photo}: {each.why}" for each in probe.passed_over[:_NAMED])
+        more = "; …" if len(probe.passed_over) > _NAMED else ""
+        notes.append(f"{len(probe.passed_over):,} photos were passed over when choices were asked again: {some}{more}")
+    if probe.of_others:
+        notes.append(
+            f"{probe.of_others:,} choices were answered by another model, or with another --max-tiles, and were not "
+            "asked again: name it with --model, or describe anew."
+        )
+    for each in probe.choices:
+        name = f"{each.question} ({each.language})"
+        if not each.listed:
+            notes.append(f"{name}: its words do not list its choices in their order, so there is no order to reverse.")
+        if each.repeated.count < each.repeated.total:
+            notes.append(
+                f"{name}: {each.repeated.total - each.repeated.count} of {each.repeated.total} answers are not those "
+                "that are kept although nothing was reversed (another dtype, GPU or version): so much is chance."
+            )
+    return replace(report, probe=probe, notes=(*report.notes, *notes))
 
 
 def _labels(request: EvaluationRequest, answered: Answered, vocabulary: Vocabulary) -> list[LabelSet]:

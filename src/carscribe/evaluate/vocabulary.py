@@ -16,8 +16,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
 from carscribe.errors import InputError
 from carscribe.evaluate.reading import Wording, joined_with, values_stated
 from carscribe.recipes.glossary import Term, load_glossary
@@ -28,18 +26,20 @@ Checked = TypeVar("Checked")
 LANGUAGES: tuple[Language, ...] = ("en", "ko")
 
 _SENTENCES = frozenset({"unseen", "brief", "detailed"})
-_OWN_ATTRIBUTE = TypeAdapter(dict[str, dict[Language, list[str]]])
-_OWN_QUESTIONS = TypeAdapter(dict[str, list[str]])
-_OWN_TOGETHER = TypeAdapter(dict[Language, list[list[str]]])
+_OWN_ATTRIBUTE = dict[str, dict[Language, list[str]]]
+_OWN_QUESTIONS = dict[str, list[str]]
+_OWN_TOGETHER = dict[Language, list[list[str]]]
 _ASIDE = re.compile(r"\s+(?:with|and)\s.*|\s*[(,].*")
 _WORDS = re.compile(r"[^\s,;/-]+")
+_SEPARATOR = re.compile(r"[|;,/·]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Attribute:
     """One thing that can be told of a car. With `several` a car has any number of the values, else one of them.
 
-    `known` maps every name, folded, to its value: what labels and listings are looked up in.
+    `known` maps every name, folded, to its value: what labels and listings are looked up in. `wide` maps those that
+    labels and listings have for several values to all of these.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Attribute:
     wordings: Mapping[Language, Wording]
     known: Mapping[str, str]
     several: bool = False
+    wide: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def stated(self, text: str, language: Language) -> frozenset[str]:
         """Every value that a text in `language` states; none in a language without names."""
@@ -62,13 +63,28 @@ class Attribute:
         >>> [colour.value_of(said) for said in ("very dark blue", "회색", "white with black roof")]
         ['blue', 'gray', 'white']
         """
+        name = self._name_in(text)
+        return None if name is None else self.known[name]
+
+    def values_of(self, text: str) -> tuple[str, ...]:
+        """Every value that a label or a listing means, when any of them is right; empty when it names none.
+
+        >>> body = shipped_vocabulary().attributes["body_type"]
+        >>> [body.values_of(kind) for kind in ("세단/해치백", "소형 RV", "화물")]
+        [('sedan', 'hatchback'), ('suv', 'minivan', 'van'), ()]
+        """
+        parts = [text] if folded(text) in self.known else _SEPARATOR.split(text)
+        names = [name for part in parts if (name := self._name_in(part))]
+        if not names and (whole := self._name_in(text)):
+            names = [whole]
+        return _unique([value for name in names for value in self.wide.get(name, (self.known[name],))])
+
+    def _name_in(self, text: str) -> str | None:
+        """The known name that a text is, or ends in, or has last."""
         said = folded(text)
         words = _WORDS.findall(_ASIDE.sub("", said))
         endings = (" ".join(words[start:]) for start in range(len(words)))
-        for name in (said, *endings, *reversed(words)):
-            if name in self.known:
-                return self.known[name]
-        return None
+        return next((name for name in (said, *endings, *reversed(words)) if name in self.known), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -154,6 +170,7 @@ def _of_glossary(name: str, table: Mapping[str, Any]) -> Attribute:
             for language in LANGUAGES
         },
         known=_known(values, names.values()),
+        wide={folded(said): tuple(meant) for said, meant in table.get("wide", {}).items()},
     )
 
 
@@ -185,10 +202,12 @@ def _own_vocabulary(path: Path, tables: dict[str, Any]) -> Vocabulary:
     )
 
 
-def _checked(path: Path, name: str, table: Any, form: TypeAdapter[Checked]) -> Checked:
+def _checked(path: Path, name: str, table: Any, form: type[Checked]) -> Checked:
     """A table of a user's file. Raises: InputError with its place, when it has another form."""
+    from pydantic import TypeAdapter, ValidationError  # here: `carscribe status` needs none of a user's files
+
     try:
-        return form.validate_python(table)
+        return TypeAdapter(form).validate_python(table)
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(

@@ -31,6 +31,7 @@ def show_evaluation(screen: Screen, report: Report) -> None:
     _scores(screen, report)
     _calibrated(screen, report)
     _orders(screen, report)
+    _probe(screen, report)
     _comparison(screen, report)
     _without_labels(screen, report)
     _texts(screen, report)
@@ -147,6 +148,47 @@ def _orders(screen: Screen, report: Report) -> None:
         screen.result(
             "Order", f"{each.question} and {each.reversed} ({each.language}): {interval(each.same)} % the same{told}"
         )
+
+
+def _probe(screen: Screen, report: Report) -> None:
+    if (probe := report.probe) is None:
+        return
+    _heading(screen, f"Choices of {probe.photos:,} photos asked again in reverse order, in %")
+    table = _table(("question", "", "n", "the same", "to front", "moved", "right", "difference"), numbers=3)
+    for each in probe.choices:
+        if (order := each.order) is None:
+            continue
+        right = order.agreement.accuracy
+        table.add_row(
+            *_cells(
+                _question(report, each.recipe, each.question),
+                each.language,
+                f"{order.agreement.same.total}",
+                interval(order.agreement.same),
+                f"{order.to_front.count} of {order.to_front.total}" if order.to_front.total else "–",
+                f"{100 * order.moved:.1f}",
+                percent(right.mine) if right else "–",
+                _points(right.difference, right.low, right.high) if right else "–",
+            )
+        )
+    screen.show(table)
+    _heading(screen, "What is said of a grey picture, and how often of photos, in %")
+    table = _table(("question", "", "says", "score", "left open", "mass", "said", "less labelled"), numbers=4)
+    for each in probe.choices:
+        prior, lean = each.prior, each.prior.lean
+        table.add_row(
+            *_cells(
+                _question(report, each.recipe, each.question),
+                each.language,
+                prior.best,
+                f"{prior.score:.2f}",
+                f"{prior.left_open:.1f} of {each.choices}",
+                "–" if prior.mass is None else f"{prior.mass:.2f}",
+                percent(prior.said.share),
+                _points(lean.difference, lean.low, lean.high) if lean else "–",
+            )
+        )
+    screen.show(table)
 
 
 def _comparison(screen: Screen, report: Report) -> None:

@@ -1,5 +1,6 @@
 """A workspace as a person sees it: how far it is, and one photo with all that is known of it."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ from rich.text import Text
 from carscribe.catalog.calibration import confidence
 from carscribe.catalog.reading import KeptPhoto, Origin
 from carscribe.catalog.status import RunEntry, Status
+from carscribe.flags import flags_of_photo
+from carscribe.output import flag_json
 from carscribe.plaintext import plain_line
-from carscribe.records import Description, JudgedAnswer
+from carscribe.records import Description, FlagCounts, JudgedAnswer
+from carscribe.terminal.flagged import MARK, flagged_text, why_flagged
 from carscribe.terminal.screen import Screen, duration, gib
 
 FAILED_SHOWN = 10
 MIB = 2**20
 
 
-def show_status(screen: Screen, folder: Path, status: Status, writer: str | None) -> None:
+def show_status(screen: Screen, folder: Path, status: Status, flagged: FlagCounts, writer: str | None) -> None:
     """How far a workspace is. `writer` says who writes to it at this moment."""
     row = screen.result
     row("Workspace", f"{folder} ({status.catalog_bytes / MIB:.1f} MiB, {status.answers:,} answers)")
@@ -38,6 +42,8 @@ def show_status(screen: Screen, folder: Path, status: Status, writer: str | None
         row("Failed", f"{key}: {reason}")
     if status.verdicts:
         row("Verdicts", ", ".join(f"{count:,} {decision}" for decision, count in sorted(status.verdicts.items())))
+    if flagged.photos:
+        row("Flagged", f"{flagged_text(flagged)}; see: carscribe show {shlex.quote(str(folder))} --flagged")
     if status.last_run:
         row("Last run", _run(status.last_run, writer))
     row("Next", _next(folder, status, writer))
@@ -60,6 +66,8 @@ def show_photo(screen: Screen, photo: KeptPhoto, description: Description | None
         row("Failed", photo.failure)
     if photo.missing:
         row("Missing", ", ".join(f"{recipe}.{question} ({language})" for recipe, question, language in photo.missing))
+    for flag in flags_of_photo(photo):
+        row("Flagged", f"{flag.recipe_id}.{flag.question_id} ({flag.language}) is {flag.answered}; {why_flagged(flag)}")
     if photo.answers:
         screen.out.print()
         screen.out.print(_answers(photo))
@@ -70,11 +78,11 @@ def show_photo(screen: Screen, photo: KeptPhoto, description: Description | None
         row("", f"{counted}left out: {', '.join(description.dropped) or 'nothing'}")
 
 
-def status_json(status: Status, writer: str | None) -> dict[str, Any]:
+def status_json(status: Status, flagged: FlagCounts, writer: str | None) -> dict[str, Any]:
     """All of a status for machines."""
     from dataclasses import asdict
 
-    return asdict(status) | {"complete": status.complete, "writer": writer}
+    return asdict(status) | {"complete": status.complete, "flagged": asdict(flagged), "writer": writer}
 
 
 def photo_json(photo: KeptPhoto, description: Description | None) -> dict[str, Any]:
@@ -93,6 +101,7 @@ def photo_json(photo: KeptPhoto, description: Description | None) -> dict[str, A
             _answer_json(answer, origin) | {"origin": None if origin is None else asdict(origin)}
             for answer, origin in zip(photo.answers, photo.origins, strict=True)
         ],
+        "flags": [flag_json(flag) for flag in flags_of_photo(photo)],
         "missing": [dict(zip(("recipe", "question", "language"), each, strict=True)) for each in photo.missing],
         "error": photo.failure,
         "description": None if description is None else asdict(description),
@@ -135,10 +144,13 @@ def _answers(photo: KeptPhoto) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for head, ratio in (("question", 2), ("answer", 5), ("", 2)):
         table.add_column(head, overflow="fold", ratio=ratio)
+    flagged = {(flag.recipe_id, flag.question_id, flag.language) for flag in flags_of_photo(photo)}
     for judged, origin in zip(photo.answers, photo.origins, strict=True):
+        mark = f"{MARK} " if (judged.recipe_id, judged.question_id, judged.language) in flagged else ""
+        said = judged.text if judged.text is not None else judged.answer.text if judged.answer else ""
         table.add_row(
             Text(f"{plain_line(judged.recipe_id)}.{plain_line(judged.question_id)} ({judged.language})"),
-            Text(plain_line(judged.text if judged.text is not None else judged.answer.text if judged.answer else "")),
+            Text(f"{mark}{plain_line(said)}"),
             Text(_remark(judged, origin)),
         )
     return table
@@ -177,8 +189,6 @@ def _sums(figures: Mapping[str, Any]) -> str:
 
 
 def _next(folder: Path, status: Status, writer: str | None) -> str:
-    import shlex
-
     name = shlex.quote(str(folder))
     if writer:
         return "wait; Ctrl-C in its terminal stops it after a batch, and nothing is lost"

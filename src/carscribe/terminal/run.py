@@ -29,8 +29,9 @@ from carscribe.memory import BatchPlan
 from carscribe.photos.metadata import MetadataMatch
 from carscribe.pipeline import RunPlan
 from carscribe.plaintext import plain_line
-from carscribe.records import Description, EngineCard, PhotoResult
+from carscribe.records import Description, EngineCard, FlagCounts, PhotoResult
 from carscribe.tally import Tally
+from carscribe.terminal.flagged import MARK, flagged_text
 from carscribe.terminal.screen import Screen, duration, gib, histogram
 from carscribe.terminal.table import results_table
 
@@ -137,16 +138,24 @@ class RunView:
 
             yield seen
 
-    def show_results(self, plan: RunPlan, card: EngineCard) -> None:
-        """The table, and what was set aside and why."""
+    def show_results(
+        self,
+        plan: RunPlan,
+        card: EngineCard,
+        kept: Callable[[Sequence[int]], Iterable[PhotoResult]] | None = None,
+    ) -> None:
+        """The table, and what was set aside and why. `kept` gives what a workspace has of photos, by their indexes."""
         for key, reason in self._reasons[:ROWS_SHOWN]:
             self.screen.note("Set aside", f"{key}: {reason}")
         if len(self._reasons) > ROWS_SHOWN:
             self.screen.note("Set aside", f"… and {len(self._reasons) - ROWS_SHOWN:,} more, each with its reason kept")
         if self._shown:
             self._shown.sort(key=lambda result: result.index)
+            shown = list(kept([result.index for result in self._shown])) if kept else self._shown
             self.screen.show()
-            self.screen.show(results_table(plan, self._shown, self.screen.out.width))
+            self.screen.show(results_table(plan, shown, self.screen.out.width))
+            if any(flag.language == plan.languages[0] for result in shown for flag in result.flags):
+                self.screen.show(f"{MARK} is flagged: against the crawled kind, or unsure.")
         if self.tally.answered > len(self._shown):
             self.screen.show(f"… and {self.tally.answered - len(self._shown):,} more photos.")
         if card.knows_renders_alone:
@@ -164,13 +173,18 @@ class RunView:
             f"{tally.answered / seconds:.2f} photos/s; {tally.answers:,} answers; {tally.new_tokens:,} new tokens, "
             f"{tally.new_tokens / seconds:.0f} tokens/s",
         )
-        if tally.asked_again:
+        if tally.asked_again or tally.marks:
             row("Again", f"{tally.asked_again:,} answers asked again{_marked(tally.marks)}")
         if self._tiles:
             tiles = ", ".join(f"{photos:,} × {tiles}" for tiles, photos in sorted(self._tiles.items()))
             row("Tiles", f"{tiles} (photos × tiles)")
         if peak_bytes:
             row("Memory", f"{gib(peak_bytes)} at most")
+
+    def show_flagged(self, flagged: FlagCounts, see: str) -> None:
+        """How many photos a person should look at, if any, and where to see why."""
+        if flagged.photos:
+            self.screen.row("Flagged", f"{flagged_text(flagged)}; {see}")
 
     def show_lengths(self, descriptions: Sequence[Description], budget: str, limit: int | None) -> None:
         """How long the descriptions are, and how many had to leave something out."""
@@ -234,7 +248,7 @@ class _Log:
 
 
 def _marked(marks: Counter[str]) -> str:
-    """How many of the answers that were asked again are still none, and why.
+    """How many answers are none for all that, and why.
 
     >>> _marked(Counter({"empty": 1})), _marked(Counter({"a refusal": 1, "empty": 2}))
     (', 1 marked: empty', ', 3 marked: empty (2), a refusal (1)')

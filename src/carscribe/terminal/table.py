@@ -9,7 +9,8 @@ from rich.text import Text
 
 from carscribe.pipeline import RunPlan
 from carscribe.plaintext import plain_line
-from carscribe.records import Answer, PhotoResult
+from carscribe.records import PhotoResult
+from carscribe.terminal.flagged import MARK
 
 HEAD_CELLS, ANSWER_CELLS = 28, 18
 """The widest a photo or name column gets, and the narrowest an answer column, in terminal cells."""
@@ -37,19 +38,19 @@ def results_table(plan: RunPlan, shown: Sequence[PhotoResult], width: int) -> Ta
         head = question.id if ids[question.id] == 1 else f"{recipe.id}.{question.id}"
         table.add_column(head, overflow="ellipsis", no_wrap=True, ratio=1)
     for result, *texts in zip(shown, *heads.values(), strict=True):
-        cells = [_cell(result.answers, (r.id, q.id, plan.languages[0])) for r, q in columns]
+        cells = [_cell(result, (r.id, q.id, plan.languages[0])) for r, q in columns]
         table.add_row(*map(Text, (*texts, *cells)))
     return table
 
 
-def _cell(answers: Sequence[Answer], asked: tuple[str, str, str]) -> str:
-    """The answer to (recipe, question, language), a choice with its score."""
-    answer = next((a for a in answers if (a.recipe_id, a.question_id, a.language) == asked), None)
+def _cell(result: PhotoResult, asked: tuple[str, str, str]) -> str:
+    """The answer to (recipe, question, language), a choice with its score; marked when it is flagged."""
+    answer = next((a for a in result.answers if (a.recipe_id, a.question_id, a.language) == asked), None)
     if answer is None:
         return ""
-    if answer.scores:
-        return f"{plain_line(answer.text)} {max(answer.scores.values()):.2f}"
-    return plain_line(answer.text)
+    flagged = any((flag.recipe_id, flag.question_id, flag.language) == asked for flag in result.flags)
+    score = f" {max(answer.scores.values()):.2f}" if answer.scores else ""
+    return f"{MARK} " * flagged + plain_line(answer.text) + score
 
 
 def _name(result: PhotoResult) -> str:
