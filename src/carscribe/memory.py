@@ -4,13 +4,32 @@ All figures are bytes. Estimates, not measurements: the engine starts from them 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 GIB = 2**30
 BYTES_PER_VALUE: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 RUNTIME_BYTES = int(0.7 * GIB)
 """A CUDA context, cuBLAS's workspace and the allocator's unused ends."""
+
+USED_SHARE = 0.9
+"""Of what is free beside the weights, how much is planned with: the rest is for what the allocator cannot use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a device is given at once at most, however much memory it has: in a batch, and to the vision tower."""
+
+    photos: int
+    tiles: int
+    vision_tiles: int
+
+
+ON_GPU = Limits(photos=64, tiles=448, vision_tiles=64)
+"""A GPU's matrix units are busy long before a batch has this many photos, or this many tiles."""
+
+ON_CPU = Limits(photos=16, tiles=32, vision_tiles=8)
+"""A CPU gains nothing from more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +59,30 @@ class ModelShape:
         >>> round(FAMILY["OpenGVLab/InternVL3-8B-hf"].parameters / 1e9, 2)
         7.94
         """
-        vision = self.vision_layers * (4 * self.vision_hidden**2 + 2 * self.vision_hidden * self.vision_mlp)
+        body = self.vision_parameters + self.projector_parameters + self.layer_parameters
+        return body + self.head_parameters * (1 if self.tied else 2)
+
+    @property
+    def vision_parameters(self) -> int:
+        """Those of the vision tower."""
+        return self.vision_layers * (4 * self.vision_hidden**2 + 2 * self.vision_hidden * self.vision_mlp)
+
+    @property
+    def projector_parameters(self) -> int:
+        """Those between the vision tower and the language model."""
         shuffled = self.vision_hidden * self.vision_tokens // self.tile_tokens
-        projector = shuffled * self.hidden + self.hidden**2
+        return shuffled * self.hidden + self.hidden**2
+
+    @property
+    def layer_parameters(self) -> int:
+        """Those of the language model's layers, all of which every token passes."""
         attention = 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
-        language = self.layers * (attention + 3 * self.hidden * self.mlp)
-        return vision + projector + language + self.vocabulary * self.hidden * (1 if self.tied else 2)
+        return self.layers * (attention + 3 * self.hidden * self.mlp)
+
+    @property
+    def head_parameters(self) -> int:
+        """Those that make logits; the embedding has as many, or is the same when they are `tied`."""
+        return self.vocabulary * self.hidden
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +93,40 @@ class RowShape:
     branch_tokens: int
     columns: int
     new_tokens: int
+
+    def prefix_tokens(self, shape: ModelShape) -> int:
+        """Tokens of the photo, and the template's own words around it."""
+        return self.tiles * shape.tile_tokens + 16
+
+    def slots(self, shape: ModelShape) -> int:
+        """Tokens whose keys and values are kept."""
+        return self.prefix_tokens(shape) + self.branch_tokens + self.columns * self.new_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchBytes:
+    """What a batch takes besides the weights, in bytes, by what it is for.
+
+    `reading` are the activations of the prefixes' pass; `answering` those of the questions' pass with its masks, and
+    `logits` what the answers' tokens are chosen from. Reading is over when answering begins.
+    """
+
+    vision: int
+    prefix_cache: int
+    branch_cache: int
+    reading: int
+    answering: int
+    logits: int
+
+    @property
+    def passes(self) -> int:
+        """The larger of what reading and answering need."""
+        return max(self.reading, self.answering + self.logits)
+
+    @property
+    def total(self) -> int:
+        """The most that is held at once."""
+        return self.vision + self.prefix_cache + self.branch_cache + self.passes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +141,11 @@ class BatchPlan:
     weight_bytes: int
     batch_bytes: int
     free_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is room for it; without it, a plan is of one photo all the same."""
+        return self.batch_bytes <= int(USED_SHARE * self.free_bytes)
 
 
 def _family(hidden: int, layers: int, heads: int, kv_heads: int, mlp: int) -> ModelShape:
@@ -95,6 +171,14 @@ FAMILY: Mapping[str, ModelShape] = {
     "OpenGVLab/InternVL3-8B-hf": _family(3584, 28, 28, 4, 18944),
 }
 """The siblings that Carscribe picks from by itself, smallest first. Source: the checkpoints' config.json."""
+
+NAMED_ONLY: Mapping[str, ModelShape] = {
+    "OpenGVLab/InternVL3-14B-hf": _family(5120, 48, 40, 8, 13824),
+    "OpenGVLab/InternVL3-38B-hf": replace(
+        _family(5120, 64, 40, 8, 27648), vision_hidden=3200, vision_layers=45, vision_mlp=12800
+    ),
+}
+"""Siblings that run when they are named, smallest first. The 38B has InternViT-6B. Source: as for `FAMILY`."""
 
 
 def shape_of(config: Mapping[str, Any]) -> ModelShape:
@@ -138,23 +222,33 @@ def weight_bytes(shape: ModelShape, dtype: str) -> int:
     return shape.parameters * BYTES_PER_VALUE[dtype]
 
 
-def row_bytes(shape: ModelShape, row: RowShape, dtype: str) -> int:
-    """Bytes that one more photo adds to a batch: its cache, and the larger of what reading and answering need.
+def batch_bytes(shape: ModelShape, row: RowShape, dtype: str, *, photos: int, vision_tiles: int) -> BatchBytes:
+    """What a batch of `photos` such rows takes, of which the vision tower sees `vision_tiles` at once.
 
-    Reading holds, for each token, three vectors of the MLP and six of the hidden size; answering holds the masks and,
-    for each column, its logits in the model's dtype and once more in float32.
+    Reading holds, for each token, three vectors of the MLP and six of the hidden size; answering holds the same for
+    the questions' tokens, and the masks; for each column there are its logits in the model's dtype and once more in
+    float32.
     """
     value = BYTES_PER_VALUE[dtype]
-    prefix = row.tiles * shape.tile_tokens + 16  # the template's own words around the image
-    slots = prefix + row.branch_tokens + row.columns * row.new_tokens
-    cache = slots * kv_bytes_per_token(
+    prefix, slots = row.prefix_tokens(shape), row.slots(shape)
+    per_slot = kv_bytes_per_token(
         layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim, bytes_per_value=value
     )
     per_token = (3 * shape.mlp + 6 * shape.hidden) * value
-    reading = prefix * per_token
-    folded = shape.heads // shape.kv_heads * row.branch_tokens * slots
-    answering = row.branch_tokens * per_token + folded + row.columns * shape.vocabulary * (value + 4)
-    return cache + max(reading, answering)
+    masks = shape.heads // shape.kv_heads * row.branch_tokens * slots
+    return BatchBytes(
+        vision=vision_bytes(shape, vision_tiles, dtype),
+        prefix_cache=photos * prefix * per_slot,
+        branch_cache=photos * (slots - prefix) * per_slot,
+        reading=photos * prefix * per_token,
+        answering=photos * (row.branch_tokens * per_token + masks),
+        logits=photos * row.columns * shape.vocabulary * (value + 4),
+    )
+
+
+def row_bytes(shape: ModelShape, row: RowShape, dtype: str) -> int:
+    """Bytes that one more photo adds to a batch: its cache, and the larger of what reading and answering need."""
+    return batch_bytes(shape, row, dtype, photos=1, vision_tiles=0).total
 
 
 def vision_bytes(shape: ModelShape, tiles: int, dtype: str) -> int:
@@ -165,8 +259,32 @@ def vision_bytes(shape: ModelShape, tiles: int, dtype: str) -> int:
 
 def rows_that_fit(shape: ModelShape, row: RowShape, dtype: str, free_bytes: int, *, vision_tiles: int) -> int:
     """How many such rows fit in `free_bytes` beside the weights, a tenth kept back; 0 when none does."""
-    left = int(0.9 * free_bytes) - vision_bytes(shape, vision_tiles, dtype)
+    left = int(USED_SHARE * free_bytes) - vision_bytes(shape, vision_tiles, dtype)
     return max(0, left // row_bytes(shape, row, dtype))
+
+
+def tiles_at_once(row: RowShape, limits: Limits) -> int:
+    """How many tiles the vision tower is expected to see at once when rows like this one come in a batch."""
+    return min(limits.vision_tiles, 8 * row.tiles)
+
+
+def plan_batch(shape: ModelShape, row: RowShape, dtype: str, free_bytes: int, limits: Limits) -> BatchPlan:
+    """As many photos as fit in `free_bytes` beside the weights, at most what `limits` allows and at least 1.
+
+    >>> row = RowShape(tiles=13, branch_tokens=512, columns=8, new_tokens=40)
+    >>> plan_batch(FAMILY["OpenGVLab/InternVL3-8B-hf"], row, "bfloat16", 60 * GIB, ON_GPU).photos
+    34
+    """
+    vision_tiles = tiles_at_once(row, limits)
+    fitting = rows_that_fit(shape, row, dtype, free_bytes, vision_tiles=vision_tiles)
+    photos = max(1, min(fitting, limits.photos, limits.tiles // row.tiles))
+    return BatchPlan(
+        photos=photos,
+        tiles=row.tiles,
+        weight_bytes=weight_bytes(shape, dtype),
+        batch_bytes=batch_bytes(shape, row, dtype, photos=photos, vision_tiles=vision_tiles).total,
+        free_bytes=free_bytes,
+    )
 
 
 def largest_that_fits(free_bytes: int, dtype: str, row: RowShape) -> str | None:

@@ -12,6 +12,7 @@ from carscribe.engines.checkpoint import open_checkpoint
 from carscribe.engines.choosing import open_engine
 from carscribe.engines.local import LocalEngine
 from carscribe.errors import CheckpointError, EngineError, InputError, NumericsError, OutOfMemoryError
+from carscribe.memory import ON_CPU, batch_bytes, plan_batch, shape_of
 from carscribe.records import Request
 
 Make = Callable[..., Path]
@@ -162,6 +163,15 @@ def test_a_question_longer_than_the_context_is_refused_with_the_numbers(engine: 
 def test_batches_are_limited_by_memory_and_tiles(engine: LocalEngine) -> None:
     assert engine.plan_batch(13, PROMPTS).photos <= engine.plan_batch(1, PROMPTS).photos
     assert engine.plan_batch(13, PROMPTS).photos >= 1
+
+
+def test_a_batch_is_planned_by_the_parts_that_a_plan_shows(engine: LocalEngine) -> None:
+    shape, row = shape_of(engine._packed.model.config.to_dict()), engine._row_shape(3, PROMPTS)
+    plan = engine.plan_batch(3, PROMPTS)
+    assert plan == plan_batch(shape, row, "float32", plan.free_bytes, ON_CPU)
+    parts = batch_bytes(shape, row, "float32", photos=plan.photos, vision_tiles=ON_CPU.vision_tiles)
+    assert (plan.photos, plan.fits) == (ON_CPU.tiles // 3, True)
+    assert plan.batch_bytes == parts.vision + parts.prefix_cache + parts.branch_cache + parts.passes
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -13,7 +13,7 @@ from carscribe.cli.app import app
 
 def main() -> None:
     """Run the command line. Carscribe's own errors become one line."""
-    from carscribe.cli import describing, evaluating, exporting, machines, training, workspaces  # noqa: F401 - their commands are it
+    from carscribe.cli import describing, evaluating, exporting, machines, planning, training, workspaces  # noqa: F401 - their commands are it
     from carscribe.errors import CarscribeError
 
     try:

@@ -29,13 +29,6 @@ from carscribe.records import Answer, EngineCard, Prompt, Request, Tiling
 PREFIX_QUANTUM = 8
 """What questions share past the image is read with it in steps of this many tokens."""
 
-MOST_ROWS, MOST_TILES = 64, 448
-"""A GPU's matrix units are busy long before a batch has this many photos, or this many tiles."""
-
-MOST_ROWS_CPU, MOST_TILES_CPU = 16, 32
-"""A CPU gains nothing from more."""
-
-
 MOST_POSITIONS = 65_536
 """Rows of the rotary table: 67 MB in float32 at 128 a head. A photo of 13 tiles and its questions take 4,000."""
 
@@ -70,7 +63,7 @@ class LocalEngine:
         self._device, self._dtype = torch.device(device), dtype
         self._prompts = PromptEncoder(checkpoint)
         cuda = self._device.type == "cuda"
-        self._vision_tiles = 64 if cuda else 8
+        self._limits = memory.ON_GPU if cuda else memory.ON_CPU
         self._positions = min(checkpoint.context_tokens, MOST_POSITIONS)
         self._packed = within_memory(f"the weights of {checkpoint.name}", self._load)
         self._end_ids = _end_ids(self._packed.model, self._prompts.end_of_turn_id)
@@ -114,21 +107,9 @@ class LocalEngine:
 
     def plan_batch(self, tiles: int, prompts: Sequence[Prompt]) -> memory.BatchPlan:
         """How many photos are expected to fit, by the arithmetic of `carscribe.memory`; at least 1."""
-        row = self._row_shape(tiles, prompts)
         shape = memory.shape_of(self._packed.model.config.to_dict())  # config.json may leave out what is default
-        free, vision_tiles = free_bytes(self._device), min(self._vision_tiles, 8 * tiles)
-        fit = memory.rows_that_fit(shape, row, self._dtype, free, vision_tiles=vision_tiles)
-        on_cpu = self._device.type == "cpu"
-        most_rows, most_tiles = (MOST_ROWS_CPU, MOST_TILES_CPU) if on_cpu else (MOST_ROWS, MOST_TILES)
-        photos = max(1, min(fit, most_rows, most_tiles // tiles))
-        batch_bytes = photos * memory.row_bytes(shape, row, self._dtype)
-        return memory.BatchPlan(
-            photos=photos,
-            tiles=tiles,
-            weight_bytes=memory.weight_bytes(shape, self._dtype),
-            batch_bytes=batch_bytes + memory.vision_bytes(shape, vision_tiles, self._dtype),
-            free_bytes=free,
-        )
+        row = self._row_shape(tiles, prompts)
+        return memory.plan_batch(shape, row, self._dtype, free_bytes(self._device), self._limits)
 
     def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
         """Answer requests of equal tile count together.
@@ -271,8 +252,9 @@ class LocalEngine:
         mean = torch.tensor(self._checkpoint.mean, device=self._device)
         std = torch.tensor(self._checkpoint.std, device=self._device)
         tiles = np.concatenate([request.tiles for request in requests])
-        for start in range(0, len(tiles), self._vision_tiles):
-            chunk = torch.from_numpy(tiles[start : start + self._vision_tiles]).to(self._device)
+        at_once = self._limits.vision_tiles
+        for start in range(0, len(tiles), at_once):
+            chunk = torch.from_numpy(tiles[start : start + at_once]).to(self._device)
             yield ((chunk.float() / self._checkpoint.divisor - mean) / std).permute(0, 3, 1, 2).contiguous()
 
     def _cache_of(self, batch: int, slots: int) -> PackedCache:

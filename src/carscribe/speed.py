@@ -1,0 +1,104 @@
+"""How long a batch takes on a GPU, from its data sheet alone. Arithmetic only.
+
+A roofline: a pass takes as long as its multiplications take the matrix units, and a decode step as long as the slowest
+of three things, which go on side by side: multiplying, reading weights and cache from the GPU's memory, and the host's
+telling the GPU what to do. What is not in it: photos to read and to cut, weights to fetch and to load, answers that end
+before their limit. Counts are of multiply-adds as two operations; biases, norms and rotations are left out.
+
+Two of the constants are fitted to two runs of weights of the 8B's size in bfloat16 on one H100, of 1 and of 7 tiles
+(`bench/results/gpu_proof.json`). Five other runs, two of them on an H200 (`gpu_workspace.json`), were kept out of the
+fit and come out within 11 %; `tests/test_speed.py` has them all. Two other choices of two runs give 0.45 to 0.47 and 27
+to 29 ms. What this does not show: an H200 has an H100's matrix rate, so that time scales with the data sheet's rate is
+untested, and so are other sizes of model. No step was timed by itself.
+"""
+
+from dataclasses import dataclass
+
+from carscribe.gpus import DataSheet
+from carscribe.memory import ModelShape, RowShape, kv_bytes_per_token
+
+MATRIX_SHARE = 0.45
+"""Of a data sheet's matrix rate, what layers that are not compiled reach. Fitted."""
+
+STEP_S = 0.027
+"""The least a decode step takes, read as the host's launching of kernels one by one, 28 layers of them. Fitted: weights
+and multiplications would take a fifth of it for one photo of 13 tiles, and the run of one photo at a time does not."""
+
+BANDWIDTH_SHARE = 0.8
+"""Of a data sheet's bandwidth, what reading weights and cache reaches. Assumed: by this arithmetic no step of the runs
+waited for memory, so they say nothing of it."""
+
+STEP_LAYERS = 28
+"""Layers of the model that `STEP_S` was fitted with. That it grows with them is assumed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchWork:
+    """What a batch asks of a GPU: operations of the passes over photos and questions, then `steps` decode steps."""
+
+    pass_operations: float
+    steps: int
+    layers: int
+    step_operations: float
+    step_bytes: float
+
+
+def batch_work(shape: ModelShape, row: RowShape, photos: int, *, bytes_per_value: int) -> BatchWork:
+    """The work of `photos` such rows. Every answer is taken to use all of its tokens.
+
+    An answer's first token comes with its question, so there is one step less than new tokens.
+    """
+    passes = vision_operations(shape, row.tiles) + reading_operations(shape, row) + asking_operations(shape, row)
+    slots = row.slots(shape)
+    per_slot = kv_bytes_per_token(
+        layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim, bytes_per_value=bytes_per_value
+    )
+    return BatchWork(
+        pass_operations=photos * passes,
+        steps=max(0, row.new_tokens - 1) if row.columns else 0,
+        layers=shape.layers,
+        step_operations=photos * _language_operations(shape, row.columns, seen=slots, logits=row.columns),
+        step_bytes=(shape.layer_parameters + shape.head_parameters) * bytes_per_value + photos * slots * per_slot,
+    )
+
+
+def vision_operations(shape: ModelShape, tiles: int) -> float:
+    """Operations of the vision tower, each tile attending to itself, and of what leads into the language model.
+
+    >>> from carscribe.memory import FAMILY
+    >>> round(vision_operations(FAMILY["OpenGVLab/InternVL3-8B-hf"], 1) / 1e12, 2)
+    0.74
+    """
+    tokens = shape.vision_tokens + 1
+    attention = 4 * tokens**2 * shape.vision_hidden * shape.vision_layers
+    tower = 2 * tokens * shape.vision_parameters + attention
+    return float(tiles * (tower + 2 * shape.tile_tokens * shape.projector_parameters))
+
+
+def reading_operations(shape: ModelShape, row: RowShape) -> float:
+    """Operations of the prefix in the language model: causal, so a token sees half of it."""
+    tokens = row.prefix_tokens(shape)
+    return _language_operations(shape, tokens, seen=tokens / 2, logits=0)
+
+
+def asking_operations(shape: ModelShape, row: RowShape) -> float:
+    """Operations of all questions' tokens, which are held against the prefix and each other under a mask."""
+    seen = row.prefix_tokens(shape) + row.branch_tokens
+    return _language_operations(shape, row.branch_tokens, seen=seen, logits=row.columns)
+
+
+def batch_seconds(work: BatchWork, sheet: DataSheet) -> float:
+    """How long a batch is expected to take, from its pixels on the GPU to its last token."""
+    rate = MATRIX_SHARE * sheet.matrix_tflops * 1e12
+    step_s = max(
+        work.step_operations / rate,
+        work.step_bytes / (BANDWIDTH_SHARE * sheet.bandwidth_gb_per_s * 1e9),
+        STEP_S * work.layers / STEP_LAYERS,
+    )
+    return work.pass_operations / rate + work.steps * step_s
+
+
+def _language_operations(shape: ModelShape, tokens: int, *, seen: float, logits: int) -> float:
+    """Operations of `tokens` that each see `seen` others, `logits` of which become logits."""
+    attention = 4 * seen * shape.heads * shape.head_dim * shape.layers
+    return tokens * (2 * shape.layer_parameters + attention) + 2 * logits * shape.head_parameters

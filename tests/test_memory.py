@@ -1,0 +1,65 @@
+"""What a model needs of memory is a sum of named parts; one arithmetic plans a batch, here or elsewhere."""
+
+from dataclasses import replace
+
+import pytest
+
+from carscribe.memory import (
+    FAMILY,
+    GIB,
+    NAMED_ONLY,
+    ON_CPU,
+    ON_GPU,
+    BatchBytes,
+    Limits,
+    ModelShape,
+    RowShape,
+    batch_bytes,
+    largest_that_fits,
+    plan_batch,
+    row_bytes,
+    rows_that_fit,
+    tiles_at_once,
+    vision_bytes,
+    weight_bytes,
+)
+
+ROW = RowShape(tiles=7, branch_tokens=576, columns=8, new_tokens=40)
+EIGHT = FAMILY["OpenGVLab/InternVL3-8B-hf"]
+BIG_ROW = RowShape(tiles=13, branch_tokens=1472, columns=16, new_tokens=320)
+CHOICES_ALONE = RowShape(tiles=1, branch_tokens=64, columns=0, new_tokens=0)
+
+
+@pytest.mark.parametrize("shape", [*FAMILY.values(), *NAMED_ONLY.values()], ids=[*FAMILY, *NAMED_ONLY])
+@pytest.mark.parametrize("row", [ROW, BIG_ROW, CHOICES_ALONE])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_the_parts_of_a_batch_add_up(shape: ModelShape, row: RowShape, dtype: str) -> None:
+    parts = batch_bytes(shape, row, dtype, photos=5, vision_tiles=40)
+    larger = max(parts.reading, parts.answering + parts.logits)
+    assert parts.total == parts.vision + parts.prefix_cache + parts.branch_cache + larger
+    assert parts.total == 5 * row_bytes(shape, row, dtype) + vision_bytes(shape, 40, dtype)
+
+
+@pytest.mark.parametrize("limits", [ON_GPU, ON_CPU])
+@pytest.mark.parametrize("free_gib", [-3, 0, 1, 5, 20, 100])
+def test_a_batch_is_as_large_as_fits_and_never_less_than_one(limits: Limits, free_gib: int) -> None:
+    plan = plan_batch(EIGHT, ROW, "bfloat16", free_gib * GIB, limits)
+    vision_tiles = tiles_at_once(ROW, limits)
+    fitting = rows_that_fit(EIGHT, ROW, "bfloat16", free_gib * GIB, vision_tiles=vision_tiles)
+    assert plan.photos == max(1, min(fitting, limits.photos, limits.tiles // ROW.tiles))
+    assert plan.fits == (fitting > 0)
+    parts = batch_bytes(EIGHT, ROW, "bfloat16", photos=plan.photos, vision_tiles=vision_tiles)
+    assert plan.batch_bytes == parts.total
+    assert plan.weight_bytes == weight_bytes(EIGHT, "bfloat16")
+
+
+def test_reading_and_answering_are_never_at_once() -> None:
+    parts = BatchBytes(vision=1, prefix_cache=2, branch_cache=4, reading=100, answering=60, logits=30)
+    assert (parts.passes, parts.total) == (100, 107)
+    assert replace(parts, logits=50).total == 117
+
+
+def test_siblings_that_are_only_named_are_never_picked() -> None:
+    assert largest_that_fits(1000 * GIB, "bfloat16", ROW) == "OpenGVLab/InternVL3-8B-hf"
+    billions = {name.split("-")[1]: round(shape.parameters / 1e9, 1) for name, shape in NAMED_ONLY.items()}
+    assert billions == {"14B": 15.1, "38B": 38.4}  # as docs/models.md has them
