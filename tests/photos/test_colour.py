@@ -134,6 +134,15 @@ def test_an_srgb_profile_changes_no_pixel(tmp_path):
     np.testing.assert_array_equal(plain.tiles, tagged.tiles)
 
 
+def test_a_profile_seen_before_is_still_applied(tmp_path):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = Image.new("RGB", (70, 70), (250, 20, 20))
+    for number in range(2):
+        red, green, blue = centre(write(tmp_path, encoded(image, "PNG", icc_profile=wide_profile()), f"{number}.png"))
+        assert green > 200 > 150 > max(red, blue)
+        assert centre(write(tmp_path, encoded(image, "PNG", icc_profile=srgb), f"srgb{number}.png")) == (250, 20, 20)
+
+
 @pytest.mark.parametrize(
     ("mode", "colour", "expected"),
     [

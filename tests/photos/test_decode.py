@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import struct
+import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pictures import ONE_TILE, RED, centre, encoded, near, smooth, wide_profile, write
-from PIL import Image
+from PIL import Image, ImageFile
 
 from carscribe.errors import PhotoError
 from carscribe.photos.decode import read_photo
@@ -147,6 +148,41 @@ def test_a_large_jpeg_is_shrunk_on_load_but_never_below_its_canvas(tmp_path, ori
 def test_a_jpeg_hardly_larger_than_its_canvas_is_decoded_whole(tmp_path, size):
     path = write(tmp_path, encoded(smooth(*size), "JPEG"))
     np.testing.assert_array_equal(read_photo(path, Tiling()).tiles, read_photo(path, Tiling(), exact=True).tiles)
+
+
+def grainy(width_px: int, height_px: int) -> Image.Image:
+    """Grain, which no format makes small."""
+    levels = np.random.default_rng(5).integers(0, 256, (height_px, width_px, 3))
+    return Image.fromarray(levels.astype(np.uint8))
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "BMP", "GIF"])
+def test_a_large_file_goes_to_the_decoder_in_one_piece_and_gives_the_same_pixels(tmp_path, format_):
+    path = write(tmp_path, encoded(grainy(448, 448), format_))
+    assert path.stat().st_size > ImageFile.MAXBLOCK
+    pieces = []
+
+    def watch(frame: object, event: str, called: object) -> None:
+        if event == "c_call" and getattr(called, "__name__", "") == "decode":
+            pieces.append(type(called.__self__).__name__)
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        photo = read_photo(path, Tiling())
+    finally:
+        sys.setprofile(before)
+    assert pieces == ["ImagingDecoder"]
+    with Image.open(path) as image:  # in pieces
+        np.testing.assert_array_equal(photo.tiles[0], np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "BMP", "GIF", "PNG", "TIFF"])
+@pytest.mark.parametrize("share", [0.5, 0.999])
+def test_a_large_file_cut_off_is_a_photo_error(tmp_path, format_, share):
+    content = encoded(grainy(448, 448), format_)
+    with pytest.raises(PhotoError, match="damaged or cut-off"):
+        read_photo(write(tmp_path, content[: int(len(content) * share)]), Tiling())
 
 
 @pytest.mark.parametrize("size", [(4, 3000), (3000, 4), (1, 1)])

@@ -1,6 +1,7 @@
 """Turn a decoded Pillow image of any mode into 8-bit sRGB, as a screen would show it on white paper."""
 
 import io
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,11 +108,17 @@ def _apply_profile(colour: Image.Image, profile_bytes: bytes) -> Image.Image | N
             colour = colour.convert("RGB")
         if mode is None or colour.mode != mode:
             return None
-        # Both made for this call: lcms objects are not shared between threads.
-        transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
-        return None if _changes_nothing(transform, mode) else _transformed(colour, transform)
+        if mode != "CMYK" and _changes_nothing(profile_bytes, mode):
+            return None
+        return _transformed(colour, _transform(profile_bytes, mode))
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None
+
+
+def _transform(profile_bytes: bytes, mode: str) -> ImageCms.ImageCmsTransform:
+    """From a profile to sRGB. Made for one call, both profiles too: lcms objects are not shared between threads."""
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(profile_bytes))
+    return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
 def _transformed(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
@@ -120,15 +127,18 @@ def _transformed(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> I
     return converted
 
 
-def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Try the transform on a small probe: 9 × 9 × 9 colours, or all 256 greys."""
-    if mode == "CMYK":
-        return False
+# Most photos of a folder carry the same one or two profiles, and trying one holds the interpreter for a millisecond.
+@lru_cache(maxsize=16)
+def _changes_nothing(profile_bytes: bytes, mode: str) -> bool:
+    """Whether a profile is sRGB, tried on a small probe: 9 × 9 × 9 colours, or all 256 greys.
+
+    Raises: as `ImageCms` does, of a profile that cannot be used.
+    """
     if mode == "L":
         probe = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
     else:
         steps = np.linspace(0, 255, 9).astype(np.uint8)
         probe = Image.fromarray(np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3))
     before = np.asarray(probe.convert("RGB")).astype(np.int16)
-    moved = np.asarray(_transformed(probe, transform)) - before
+    moved = np.asarray(_transformed(probe, _transform(profile_bytes, mode))) - before
     return int(np.abs(moved).max()) <= _SAME_COLOUR

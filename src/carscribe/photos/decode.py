@@ -180,6 +180,9 @@ def _decode_with_pillow(content: bytes, format_: Format, tiling: Tiling, *, pixe
     _check_size(image.size, pixel_limit)
     if isinstance(image, TiffImageFile):
         _refuse_raw(image)
+    # In one piece: Pillow would hand over 64 KiB at a time and take the interpreter in between, and for each a thread
+    # waits as long as 5 ms while the one that feeds the engine computes.
+    image.decodermaxblock = len(content)
     orientation = _orientation(image)
     swapped = orientation in _SIDES_SWAPPED
     width_px, height_px = image.size[::-1] if swapped else image.size
