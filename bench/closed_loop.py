@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "demo"))
 
 import carscribe
 from carscribe.records import PhotoResult
+from measure import write_labels
 from paired import Judged, compared, judged
 from recording import record
 from render_set import UNSEEN_FROM
@@ -67,12 +68,6 @@ def _write_photo(folder: Path, name: str, fixed: dict[str, str] | None) -> None:
 def has_new_wheels(car: CarRecord) -> bool:
     """Whether it is one that the model never saw."""
     return car.attributes["wheel"] == NEW["wheel"]
-
-
-def write_labels(path: Path, records: Cars) -> None:
-    """What is true of the renders, as `carscribe evaluate --labels` reads it."""
-    labels = {name: dict(car.visible) for name, car in records.items()}
-    path.write_text(json.dumps(labels, indent=1) + "\n", "utf-8")
 
 
 def write_corrections(path: Path, results: Iterable[PhotoResult], records: Cars) -> int:

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import carscribe
 from carscribe.records import PhotoResult
 from render_set import LANGUAGES, UNSEEN_FROM
-from rendered.attributes import ATTRIBUTES, draw_record
+from rendered.attributes import ATTRIBUTES, CarRecord, draw_record
 from rendered.reading import judge
 from rendered.render import render_jpeg
 
@@ -46,9 +46,9 @@ def write_photos(folder: Path, seeds: Iterable[int]) -> Path:
     return folder
 
 
-def write_labels(path: Path, seeds: Iterable[int]) -> None:
-    """What is true of the renders, as `carscribe evaluate --labels` reads it."""
-    labels = {f"{seed}.jpg": dict(draw_record(seed).visible) for seed in seeds}
+def write_labels(path: Path, records: Mapping[str, CarRecord]) -> None:
+    """What is true of renders, by file name, as `carscribe evaluate --labels` reads it."""
+    labels = {name: dict(record.visible) for name, record in records.items()}
     path.write_text(json.dumps(labels, indent=1) + "\n", "utf-8")
 
 
@@ -108,7 +108,7 @@ def main() -> None:
     if not (folder / f"{seeds[-1]}.jpg").exists():
         write_photos(folder, seeds)
     if options.labels:
-        write_labels(options.labels, seeds)
+        write_labels(options.labels, {f"{seed}.jpg": draw_record(seed) for seed in seeds})
     results = carscribe.describe(
         folder,
         model=options.model,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from carscribe.catalog.database import PAGE, has_column, translated
+from carscribe.catalog.database import PAGE, adapter_of_run, translated
 from carscribe.catalog.entries import Condition
 from carscribe.catalog.workspace import Workspace
 
@@ -21,7 +21,7 @@ class AskedChoice:
 def conditions_of(workspace: Workspace, condition_ids: Collection[int]) -> dict[int, Condition]:
     """The conditions with these numbers, that of the newest run first. Raises: WorkspaceError."""
     with translated(workspace.path):
-        adapter = "runs.adapter" if has_column(workspace.connection, "runs", "adapter") else "''"
+        adapter = adapter_of_run(workspace.connection)
         rows = workspace.connection.execute(
             f"SELECT condition_id, runs.model, weights, max_tiles, conditions.adapter, decoding, {adapter} FROM runs"
             " JOIN conditions ON conditions.id = condition_id"

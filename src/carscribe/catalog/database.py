@@ -78,6 +78,11 @@ def has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
     return any(row[1] == column for row in connection.execute(f"PRAGMA table_info({table})"))
 
 
+def adapter_of_run(connection: sqlite3.Connection) -> str:
+    """The SQL for the folder of a run's adapter; of a workspace from before adapters, none."""
+    return "runs.adapter" if has_column(connection, "runs", "adapter") else "''"
+
+
 def migrations() -> list[tuple[int, str]]:
     """(number, SQL) of every migration, in order."""
     folder = resources.files("carscribe.catalog") / "migrations"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from carscribe.catalog.database import has_column, translated
+from carscribe.catalog.database import adapter_of_run, translated
 from carscribe.catalog.planning import answered_prompts
 from carscribe.catalog.workspace import Workspace
 from carscribe.records import Language
@@ -93,7 +93,7 @@ def status_of(workspace: Workspace) -> Status:
 
 def last_run(workspace: Workspace) -> RunEntry | None:
     """The newest run that had an engine to ask, or nothing to ask it; None in a workspace without one."""
-    adapter = "runs.adapter" if has_column(workspace.connection, "runs", "adapter") else "''"
+    adapter = adapter_of_run(workspace.connection)
     row = workspace.connection.execute(
         "SELECT started_at, ended_at, state, host, pid, runs.model, weights, max_tiles, photos, to_ask, figures,"
         f" {adapter} FROM runs"
