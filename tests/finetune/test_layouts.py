@@ -13,6 +13,7 @@ from PIL import Image
 from carscribe.engines.checkpoint import open_checkpoint
 from carscribe.engines.prompting import PromptEncoder
 from carscribe.examples import Example, Pair
+from carscribe.finetune.attention import branch_mask
 from carscribe.finetune.collator import Collator
 from carscribe.finetune.layouts import IGNORED, Tokens, pack
 from carscribe.finetune.models import load_for_training
@@ -117,6 +118,12 @@ def test_a_branch_sees_its_own_photos_prefix_and_itself_alone() -> None:
     batch = pack(rows, pad_id=0, quantum=4)
     prefix = batch.prefix_tokens
     assert prefix == 4
+    assert batch.own_prefix is not None
+    own_prefix = torch.from_numpy(batch.own_prefix)
+    mask = branch_mask(torch.from_numpy(batch.mask), own_prefix, prefix_tokens=prefix, heads_per_kv=2)
+    branch_tokens = batch.token_ids.shape[1] - prefix
+    assert mask.shape == (2, 1, 2 * branch_tokens, batch.token_ids.shape[1])
+    assert torch.equal(mask[:, :, :branch_tokens], mask[:, :, branch_tokens:])
     for b, row in enumerate(rows):
         for pair_ in row:
             own = (*pair_.prompt[pair_.image_end :], *pair_.answer)
@@ -124,7 +131,7 @@ def test_a_branch_sees_its_own_photos_prefix_and_itself_alone() -> None:
                 i for i in range(prefix, batch.token_ids.shape[1]) if tuple(batch.token_ids[b, i : i + len(own)]) == own
             )
             for k in range(len(own)):
-                seen = set(np.flatnonzero(batch.mask[b, at + k - prefix]))
+                seen = set(np.flatnonzero(mask[b, 0, at + k - prefix]))
                 assert seen == {*range(pair_.image_end), *range(at, at + k + 1)}
                 assert batch.position_ids[b, at + k] == pair_.image_end + k
             labels = batch.labels[b, at : at + len(own)]

@@ -31,7 +31,7 @@ class PromptEncoder:
         )
         self.end_of_turn_id = self._end_of_turn()
         self._ids = lru_cache(maxsize=65_536)(self._unexpanded)
-        self._leaves = lru_cache(maxsize=4_096)(self._leaf_ids)
+        self._leaves = lru_cache(maxsize=65_536)(self._leaf_ids)
         self._asked = lru_cache(maxsize=65_536)(self._render)
 
     @property
@@ -68,7 +68,7 @@ class PromptEncoder:
 
     def answer(self, text: str, answer: str) -> tuple[int, ...]:
         """The ids that answer `text` with `answer`, the end of turn last, tokenised behind the prompt."""
-        return self._leaf_ids(text, answer)
+        return self._leaves(text, answer)
 
     def later_turn(self, text: str) -> tuple[int, ...]:
         """The ids of a question that follows the end of an answered turn, up to where its answer begins."""

@@ -37,6 +37,18 @@ def training_attention(
     return torch.cat([prefix, branches], dim=1), None
 
 
+def branch_mask(tree: torch.Tensor, own_prefix: torch.Tensor, *, prefix_tokens: int, heads_per_kv: int) -> torch.Tensor:
+    """What each row's N branch tokens see of its S, for `training_attention`: bool [B, 1, heads_per_kv · N, S].
+
+    tree bool [N, N] and own_prefix int64 [B] as in `layouts.Batch`. Made where they are: it is larger than the photos.
+    """
+    branch_tokens, rows = len(tree), len(own_prefix)
+    seen = torch.arange(prefix_tokens, device=tree.device) < own_prefix[:, None]
+    prefix = seen[:, None].expand(rows, branch_tokens, prefix_tokens)
+    whole = torch.cat([prefix, tree.expand(rows, branch_tokens, branch_tokens)], dim=2)
+    return whole.repeat(1, heads_per_kv, 1)[:, None]
+
+
 def register_training_attention() -> None:
     """Make `TRAINING_ATTENTION` known to transformers, before a model is loaded with it."""
     from transformers import AttentionInterface

@@ -22,8 +22,8 @@ class Collator:
     """Makes a batch of rows as `Example.to_row` writes them. Runs in the loader's workers: no GPU, no model.
 
     A batch holds `input_ids`, `position_ids` and `labels` int64 [B, S], `pixel_values` uint8 [tiles, px, px, 3] of all
-    photos in order (the trainer scales them, on its device), `attention_mask`, and for packed rows `prefix_tokens`:
-    see `layouts.Batch`.
+    photos in order (the trainer scales them, on its device), `attention_mask`, and for packed rows `prefix_tokens` and
+    `own_prefix`: see `layouts.Batch`.
     """
 
     def __init__(
@@ -59,7 +59,9 @@ class Collator:
             "attention_mask": torch.from_numpy(batch.mask),
             "pixel_values": torch.from_numpy(np.concatenate(pixels)),
         }
-        return found | ({"prefix_tokens": batch.prefix_tokens} if self._way == "packed" else {})
+        if batch.own_prefix is None:
+            return found
+        return found | {"prefix_tokens": batch.prefix_tokens, "own_prefix": torch.from_numpy(batch.own_prefix)}
 
     def lay_out(self, rows: Sequence[Sequence[Pair]], tiles: Sequence[int]) -> tuple[Batch, list[int]]:
         """The arrays of some photos' pairs, and how many rows each photo has."""

@@ -36,8 +36,9 @@ class Tokens:
 class Batch:
     """Arrays of a batch: token_ids, position_ids and labels int64 [B, S].
 
-    Packed: `prefix_tokens` is P, `mask` bool [B, N, S] says which tokens a branch's token sees; the prefix is causal.
-    Otherwise `prefix_tokens` is 0 and `mask` int64 [B, S], 1 for a token and 0 for padding at the end.
+    Packed: `prefix_tokens` is P, and the prefix is causal; `mask` bool [N, N] says which of them a branch's token sees,
+    in every row alike, and of the prefix it sees the photo's own part, `own_prefix` int64 [B] tokens.
+    Otherwise `prefix_tokens` is 0, `own_prefix` None and `mask` int64 [B, S], 1 for a token, 0 for padding at the end.
     """
 
     token_ids: Ints
@@ -45,6 +46,7 @@ class Batch:
     labels: Ints
     mask: Bools | Ints
     prefix_tokens: int
+    own_prefix: Ints | None = None
 
 
 def pack(rows: Sequence[Sequence[Tokens]], *, pad_id: int, quantum: int = 8) -> Batch:
@@ -72,16 +74,20 @@ def pack(rows: Sequence[Sequence[Tokens]], *, pad_id: int, quantum: int = 8) -> 
     position_ids = np.empty_like(token_ids)
     position_ids[:, :prefix_tokens] = np.arange(prefix_tokens)
     position_ids[:, prefix_tokens:] = layout.position_ids
-    mask = np.zeros((len(rows), width, prefix_tokens + width), np.bool_)
-    mask[:, :, prefix_tokens:] = layout.tree_mask
     for b, (row, length) in enumerate(zip(ordered, own, strict=True)):
         token_ids[b, :length] = row[0].prompt[:length]
         position_ids[b, prefix_tokens:] -= prefix_tokens - length
-        mask[b, :, :length] = True
         for column, pair in enumerate(row):
             end = prefix_tokens + int(layout.last_token[b, column]) + 1
             labels[b, end - len(pair.answer) : end] = pair.answer
-    return Batch(token_ids=token_ids, position_ids=position_ids, labels=labels, mask=mask, prefix_tokens=prefix_tokens)
+    return Batch(
+        token_ids=token_ids,
+        position_ids=position_ids,
+        labels=labels,
+        mask=layout.tree_mask[0],  # the same for all: no branch has leaves
+        prefix_tokens=prefix_tokens,
+        own_prefix=np.array(own, np.int64),
+    )
 
 
 def pad_rows(rows: Sequence[Sequence[tuple[tuple[int, ...], bool]]], *, pad_id: int, quantum: int = 8) -> Batch:

@@ -7,6 +7,7 @@ import torch
 from trl import SFTConfig, SFTTrainer
 
 from carscribe.engines.checkpoint import Checkpoint
+from carscribe.finetune.attention import branch_mask
 from carscribe.finetune.collator import Collator
 from carscribe.finetune.settings import Settings
 
@@ -36,15 +37,20 @@ class PhotoTrainer(SFTTrainer):  # type: ignore[misc]  # trl is untyped
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The batch on the device; there pixels are scaled, from uint8 [tiles, px, px, 3] to float [tiles, 3, px, px],
-        and the mask of packed rows is folded, from [B, N, S] to what `attention.training_attention` takes.
+        and the mask of packed rows is spread out: see `attention.branch_mask`.
         """
         found: dict[str, Any] = super()._prepare_inputs(inputs)
         pixels = found["pixel_values"]
         if pixels.dtype == torch.uint8:
             scaled = (pixels.float() / self._divisor - self._mean.to(pixels.device)) / self._std.to(pixels.device)
             found["pixel_values"] = scaled.permute(0, 3, 1, 2).contiguous()
-        if found["attention_mask"].ndim == 3:
-            found["attention_mask"] = found["attention_mask"].repeat(1, self._heads_per_kv, 1)[:, None]
+        if "own_prefix" in found:
+            found["attention_mask"] = branch_mask(
+                found["attention_mask"],
+                found.pop("own_prefix"),
+                prefix_tokens=found["prefix_tokens"],
+                heads_per_kv=self._heads_per_kv,
+            )
         return found
 
 
