@@ -35,6 +35,16 @@ def judged(results: Iterable[PhotoResult], records: Mapping[str, CarRecord], lan
     return found
 
 
+def shares(found: Judged) -> dict[str, float]:
+    """The share right of each aspect."""
+    return {
+        aspect: round(
+            float(np.mean([right for (_, name), right in found.items() if ATTRIBUTES[name].aspect == aspect])), 4
+        )
+        for aspect in ASPECTS
+    }
+
+
 def compared(before: Judged, after: Judged, photos: Collection[str]) -> dict[str, Any]:
     """By aspect, over these photos: shares right, and the difference with its paired 95 % interval."""
     picks = np.random.default_rng(0).integers(0, len(photos), (DRAWS, len(photos)))

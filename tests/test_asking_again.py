@@ -158,11 +158,11 @@ def test_drawn_answers_are_the_same_for_a_seed_and_greedy_ones_do_not_change(ran
 
 
 def test_tokens_are_drawn_as_often_as_their_shares_say() -> None:
-    logits = torch.tensor([0.5, 0.3, 0.2]).log().expand(1, 1, 3)
+    logits = torch.tensor([0.5, 0.3, 0.2]).log()[None]
     draws = draws_of("seed", "text", 3000)
     sampler = Sampler(temperatures=torch.ones(1, 1), draws=draws.expand(1, 1, -1))
-    columns = torch.zeros(1, 1, dtype=torch.long)
-    tokens = [int(sampler.take(logits, columns, step)) for step in range(3000)]
+    entries = torch.zeros(1, dtype=torch.long)
+    tokens = [int(sampler.take(logits, entries, torch.tensor([step]))) for step in range(3000)]
     shares = np.bincount(tokens, minlength=3) / 3000
     assert np.abs(shares - (0.5, 0.3, 0.2)).max() < 0.03
 

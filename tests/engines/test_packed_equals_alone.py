@@ -79,8 +79,11 @@ def test_tiles_of_the_real_size_equal_too(random_checkpoint: Make) -> None:
     assert_equals_alone(engine_of(folder), Alone(folder), requests)
 
 
-def test_branches_that_end_early_and_late_equal_alone(random_checkpoint: Make, tmp_path: Path) -> None:
-    """With several end tokens the answers end at different steps, so that columns are dropped on the way."""
+@pytest.mark.parametrize(("quantum", "every"), [(1, 1), (5, 1), (4, 3)])
+def test_branches_that_end_early_and_late_equal_alone(
+    random_checkpoint: Make, tmp_path: Path, quantum: int, every: int
+) -> None:
+    """With several end tokens the answers end at different steps, so that they are dropped on the way."""
     source = random_checkpoint()
     prompts = tuple(open_prompt(f"Question {i}: {'what wheels ' * (i % 4)}?", new=24) for i in range(12))
     requests = [Request(tiles=photo(seed, 1), prompts=prompts) for seed in range(2)]
@@ -99,19 +102,37 @@ def test_branches_that_end_early_and_late_equal_alone(random_checkpoint: Make, t
         json.dumps(config | {"eos_token_id": [config["eos_token_id"], *ends]})
     )
     engine = engine_of(folder)
-    step, columns = engine._packed.step, []
+    engine._entries, engine._check_every = quantum, every
+    step, columns, entries = engine._packed.step, list[int](), list[int]()
 
     def watched(cache: Any, tokens: torch.Tensor, *rest: Any) -> torch.Tensor:
-        columns.append(tokens.shape[1])
+        columns.append(len(cache.slots))
+        entries.append(len(tokens))
         return step(cache, tokens, *rest)
 
     engine._packed.step = watched  # type: ignore[method-assign]
     assert_equals_alone(engine, Alone(folder), requests)
     assert columns == sorted(columns, reverse=True)
     assert {16, 8} < set(columns), "ended branches are dropped on the way"
+    assert entries == sorted(entries, reverse=True)
+    assert any(left < 2 * width for left, width in zip(entries, columns, strict=True)), "not in whole columns alone"
+    assert all(left % quantum == 0 or left == 2 * width for left, width in zip(entries, columns, strict=True))
     lengths = {len(ids) for ids in engine.ids.values()}
     assert len(lengths) > 4, lengths
     assert min(lengths) < 8 < max(lengths), lengths
+
+
+def test_layers_of_another_kind_run_through_transformers_own(
+    random_checkpoint: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("carscribe.engines.layers.KNOWN", frozenset())
+    folder = random_checkpoint()
+    engine = engine_of(folder)
+    assert engine._packed.layers is None
+    engine._entries = 5
+    prompts = (*QUESTIONS, choice_prompt("Which body type?", CHOICES))
+    requests = [Request(tiles=photo(seed, 3), prompts=prompts) for seed in range(2)]
+    assert_equals_alone(engine, Alone(folder), requests)
 
 
 def test_rows_with_different_questions_equal_each_alone(random_checkpoint: Make) -> None:

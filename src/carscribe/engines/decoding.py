@@ -1,18 +1,22 @@
 """Decoding of all open branches of a batch, one token of each a step; greedy, unless a sampler draws the tokens.
 
-A step's shapes depend on the number of columns alone. Columns whose branch has ended are dropped when those left fit a
-smaller bucket; keys and values stay where they are, only the mask is gathered.
+The answers are M entries of a grid of B rows and C columns. Ended ones are dropped in two ways when it pays: entries,
+so that the layers' multiplications get fewer tokens, and whole columns, so that attention does; keys and values stay
+where they are, only the mask is gathered. A step's shapes depend on (M, C) alone, and all that changes from step to
+step lies in tensors, so that a step can be captured in a CUDA graph and replayed.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from carscribe.engines.packed import PackedCache, PackedModel
 from carscribe.errors import NumericsError
-from carscribe.packing import Layout, bucket_branches
+from carscribe.packing import Layout, bucket_branches, round_up
 
 LARGEST_DRAW = 1 - 1e-6
 """So that a draw lies below the sum of all shares, which is rounded, and no token without a share is taken."""
@@ -37,14 +41,14 @@ class Sampler:
     temperatures: torch.Tensor
     draws: torch.Tensor
 
-    def take(self, logits: torch.Tensor, columns: torch.Tensor, step: int) -> torch.Tensor:
-        """Tokens int64 [B, C] of logits [B, C, V]; columns int64 [B, C] says which of the R each is."""
-        temperature = self.temperatures.gather(1, columns)[..., None]
+    def take(self, logits: torch.Tensor, entries: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        """Tokens int64 [M] of logits [M, V]; entries int64 [M] says which of the B · R each is, step int64 [1]."""
+        temperature = self.temperatures.flatten()[entries][:, None]
         drawn = temperature > 0
         shares = (logits.float() / temperature.where(drawn, 1.0)).softmax(-1).cumsum(-1)
-        place = self.draws[:, :, step].gather(1, columns)[..., None] * shares[..., -1:]
+        place = self.draws.flatten(0, 1)[entries].index_select(1, step) * shares[:, -1:]
         tokens = torch.searchsorted(shares, place, right=True).clamp_(max=logits.shape[-1] - 1)
-        return torch.where(drawn, tokens, logits.argmax(-1, keepdim=True))[..., 0]
+        return torch.where(drawn, tokens, logits.argmax(-1, keepdim=True))[:, 0]
 
 
 def draws_of(seed: str, text: str, count: int) -> torch.Tensor:
@@ -52,6 +56,82 @@ def draws_of(seed: str, text: str, count: int) -> torch.Tensor:
     digest = hashlib.sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass")).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
     return torch.rand(count, generator=generator).clamp_(max=LARGEST_DRAW)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _State:
+    """What a step reads and writes, M entries of a grid of B rows and C columns. Written in place.
+
+    entry int64 [M]: which of the layout's B · R columns; cell int64 [M]: which of the grid's B · C. tokens, positions,
+    caps int64 [M], done bool [M]; said int64 [M, T], what was said up to `step` int64 [1]. slots int64 [C]: where the
+    next keys and values go; mask: what they see, folded; own: each column itself, folded; finite: whether all was.
+    """
+
+    entry: torch.Tensor
+    cell: torch.Tensor
+    tokens: torch.Tensor
+    positions: torch.Tensor
+    caps: torch.Tensor
+    done: torch.Tensor
+    said: torch.Tensor
+    step: torch.Tensor
+    slots: torch.Tensor
+    mask: torch.Tensor
+    own: torch.Tensor
+    finite: torch.Tensor
+
+    @property
+    def shape(self) -> Hashable:
+        """What a graph is captured for."""
+        return (self.said.shape, self.slots.shape, self.mask.shape)
+
+    def load(self, other: "_State") -> None:
+        """Take over another's values, in place."""
+        for field in fields(self):
+            getattr(self, field.name).copy_(getattr(other, field.name))
+
+
+class Graphs:
+    """CUDA graphs of decode steps: captured when a shape comes for the second time, then replayed.
+
+    They hold as long as the caches' memory stays where it is. `captured` counts them, for tests and benches.
+    """
+
+    def __init__(self) -> None:
+        self.captured = 0
+        self._address = 0
+        self._seen: set[Hashable] = set()
+        self._graphs: dict[Hashable, tuple[torch.cuda.CUDAGraph, _State]] = {}
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def find(self, state: _State, columns: "_Columns") -> tuple[torch.cuda.CUDAGraph, _State] | None:
+        """A graph of this shape and the state it works on, which takes over what `state` holds; None the first time."""
+        keys = columns.cache.keys[0]
+        if keys.data_ptr() != self._address:
+            self.clear()
+            self._address = keys.data_ptr()
+        key = (keys.shape, state.shape)
+        if key not in self._seen:
+            self._seen.add(key)
+            return None
+        if key not in self._graphs:
+            self._graphs[key] = self._capture(state, columns)
+        graph, own = self._graphs[key]
+        own.load(state)
+        return graph, own
+
+    def clear(self) -> None:
+        """Forget all: the memory they work on is another."""
+        self._seen.clear()
+        self._graphs.clear()
+
+    def _capture(self, state: _State, columns: "_Columns") -> tuple[torch.cuda.CUDAGraph, _State]:
+        own = _State(**{field.name: getattr(state, field.name).clone() for field in fields(state)})
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):
+            columns.advance(own)
+        self.captured += 1
+        return graph, own
 
 
 def decode(
@@ -63,103 +143,192 @@ def decode(
     end_ids: Sequence[int],
     *,
     check_every: int = 1,
+    quantum: int = 1,
     sampler: Sampler | None = None,
+    graphs: Graphs | None = None,
 ) -> torch.Tensor:
     """The answers' token ids, int64 [B, R, T] on the CPU, T the largest cap; what follows an end or a cap is noise.
 
     hidden [B, N, hidden] is the questions' pass; caps int64 [B, R] the most new tokens of each column, 0 for none.
-    Whether all have ended is looked at every `check_every` steps: on a GPU a look waits for the queue to drain.
-    Without a `sampler` the likeliest token is taken.
+    Every `check_every` steps, ended entries are dropped down to a multiple of `quantum`: on a GPU a look waits for the
+    queue to drain. Without a `sampler` the likeliest token is taken. `graphs` must be of this cache.
 
     Raises: NumericsError when a logit is not finite.
     """
-    decoding = _Decoding(packed, cache, hidden, layout, caps, end_ids, sampler)
-    for step in range(decoding.steps):
-        decoding.write_down(step)
-        if step + 1 == decoding.steps:
-            break
-        if step % check_every == check_every - 1 and not decoding.compact():
-            break
-        decoding.advance(step)
-    if not bool(decoding.finite):
+    columns = _Columns(packed, cache, layout, caps, end_ids, sampler)
+    state = columns.begin(hidden, layout)
+    graph = None
+    fresh = True
+    for step in range(columns.steps - 1):
+        if step % check_every == check_every - 1:
+            smaller = columns.compact(state, quantum)
+            if smaller is None:
+                break
+            fresh, state = fresh or smaller is not state, smaller
+        if fresh and graphs is not None and sampler is None:
+            found = graphs.find(state, columns)
+            graph, state = found or (None, state)
+        fresh = False
+        if graph is None:
+            columns.advance(state)
+        else:
+            graph.replay()
+    columns.write_down(state)
+    if not bool(state.finite):
         raise not_finite(hidden.dtype)
-    return decoding.out.cpu()
+    return columns.out.cpu()
 
 
-class _Decoding:
+class _Columns:
+    """The open columns of a batch and how they are advanced."""
+
     def __init__(
         self,
         packed: PackedModel,
         cache: PackedCache,
-        hidden: torch.Tensor,
         layout: Layout,
         caps: torch.Tensor,
         end_ids: Sequence[int],
         sampler: Sampler | None,
     ) -> None:
-        device = hidden.device
+        device = packed.device
         self.packed, self.cache, self.sampler = packed, cache, sampler
-        self.caps = caps.to(device)
-        self.steps = int(caps.max())
+        self.rows, self.caps, self.steps = len(caps), caps.to(device).flatten(), int(caps.max())
         self.end_ids = torch.tensor(list(end_ids), device=device)
+        self.out = torch.zeros(*layout.open_branch.shape, self.steps, dtype=torch.long, device=device)
+
+    def begin(self, hidden: torch.Tensor, layout: Layout) -> _State:
+        """All columns, with the first token of each."""
+        device = hidden.device
+        columns = layout.open_branch.shape[1]
+        count = self.rows * columns
         last = torch.from_numpy(layout.last_token).to(device)
-        self.positions = torch.from_numpy(layout.answer_position).to(device)
-        logits = packed.logits(hidden.gather(1, last[..., None].expand(-1, -1, hidden.shape[-1])))
-        self.finite = torch.isfinite(logits).all()
-        rows, columns = logits.shape[:2]
-        self.columns = torch.arange(columns, device=device).expand(rows, -1)
-        self.tokens = self._take(logits, 0)
-        self.done = self.caps == 0
-        self.out = torch.zeros(rows, columns, self.steps, dtype=torch.long, device=device)
-        self.next_slot = layout.prefix_tokens + layout.token_ids.shape[1]
-        self._see(torch.from_numpy(layout.stem_mask).to(device), layout.prefix_tokens)
+        logits = self.packed.logits(hidden.gather(1, last[..., None].expand(-1, -1, hidden.shape[-1]))).flatten(0, 1)
+        first_slot = layout.prefix_tokens + layout.token_ids.shape[1]
+        every = torch.arange(count, device=device)
+        state = _State(
+            entry=every,
+            cell=every.clone(),
+            tokens=torch.zeros_like(every),
+            positions=torch.from_numpy(layout.answer_position).to(device).flatten(),
+            caps=self.caps.clone(),
+            done=self.caps == 0,
+            said=torch.zeros(count, self.steps, dtype=torch.long, device=device),
+            step=torch.zeros(1, dtype=torch.long, device=device),
+            slots=torch.arange(first_slot, first_slot + columns, device=device),
+            mask=self._seen(torch.from_numpy(layout.stem_mask).to(device), layout.prefix_tokens),
+            own=self._own(columns),
+            finite=torch.ones((), dtype=torch.bool, device=device),
+        )
+        self._take(state, logits)
+        return state
 
-    def write_down(self, step: int) -> None:
-        """Keep the tokens and note which columns ended with them."""
-        self.out[:, :, step].scatter_(1, self.columns, self.tokens)
-        self.done = self.done | torch.isin(self.tokens, self.end_ids) | (step + 1 >= self.caps)
+    def advance(self, state: _State) -> None:
+        """Feed the last tokens and take the next. Looks at no value: it is what a graph captures."""
+        state.mask.index_copy_(3, state.slots, state.own.expand(len(state.mask), -1, -1, -1))
+        self.cache.slots = state.slots
+        cells = None if len(state.cell) == self.rows * len(state.slots) else state.cell
+        hidden = self.packed.step(self.cache, state.tokens, state.positions, state.mask, cells)
+        state.step.add_(1)
+        state.slots.add_(len(state.slots))
+        state.positions.add_(1)
+        self._take(state, self.packed.logits(hidden))
 
-    def compact(self) -> bool:
-        """Drop ended columns when the rest fit a smaller bucket; False when all have ended."""
-        left = int((~self.done).sum(1).max())
-        fitting = bucket_branches(left)
-        if fitting < self.done.shape[1] and left:
-            order = self.done.to(torch.int8).argsort(dim=1, stable=True)[:, :fitting]
-            self.tokens, self.columns, self.done, self.caps, self.positions = (
-                field.gather(1, order) for field in (self.tokens, self.columns, self.done, self.caps, self.positions)
-            )
-            mask = self.folded[:, 0, : self.own.shape[0]].expand(len(order), -1, -1)
-            self._fold(mask.gather(1, order[..., None].expand(-1, -1, mask.shape[-1])))
-        return left > 0
+    def compact(self, state: _State, quantum: int) -> _State | None:
+        """The entries that go on, and some ended ones to fill up the last `quantum`; None when all have ended."""
+        done = state.done.cpu().numpy()
+        alive = np.flatnonzero(~done)
+        if not len(alive):
+            return None
+        columns = len(state.slots)
+        cells = state.cell.cpu().numpy()
+        rows = cells[alive] // columns
+        fitting = min(columns, bucket_branches(int(np.bincount(rows).max())))
+        keep = min(round_up(len(alive), quantum), self.rows * fitting, len(done))
+        if keep == len(done) and fitting == columns:
+            return state
+        self.write_down(state)
+        entries = np.concatenate([alive, np.flatnonzero(done)[: keep - len(alive)]])
+        if fitting == columns:
+            return self._kept(state, entries, cells[entries], state.slots, state.mask)
+        places, sources = _regrouped(cells, entries, len(alive), self.rows, columns, fitting)
+        mask = state.mask[:, 0, :columns].expand(self.rows, -1, -1)
+        order = torch.from_numpy(sources).to(mask.device)[..., None].expand(-1, -1, mask.shape[-1])
+        return self._kept(state, entries, places, state.slots[:fitting], self.packed.fold(mask.gather(1, order)))
 
-    def advance(self, step: int) -> None:
-        """Feed the last tokens and take the next."""
-        columns = self.tokens.shape[1]
-        slots = torch.arange(self.next_slot, self.next_slot + columns, device=self.tokens.device)
-        self.cache.slots = slots
-        self.folded.index_copy_(3, slots, self.own_folded.expand(len(self.folded), -1, -1, -1))
-        self.next_slot += columns
-        hidden = self.packed.step(self.cache, self.tokens, self.positions + step, self.folded)
-        logits = self.packed.logits(hidden)
-        self.finite = self.finite & torch.isfinite(logits).all()  # looked at in the end: here nothing is waited for
-        self.tokens = self._take(logits, step + 1)
+    def write_down(self, state: _State) -> None:
+        """Keep what was said up to now."""
+        self.out.view(-1, self.steps)[state.entry] = state.said
 
-    def _take(self, logits: torch.Tensor, step: int) -> torch.Tensor:
-        return logits.argmax(-1) if self.sampler is None else self.sampler.take(logits, self.columns, step)
+    def _kept(
+        self,
+        state: _State,
+        entries: NDArray[np.int64],
+        cells: NDArray[np.int64],
+        slots: torch.Tensor,
+        mask: torch.Tensor,
+    ) -> _State:
+        order = torch.argsort(torch.from_numpy(cells)) if len(cells) == self.rows * len(slots) else None
+        at, cell = torch.from_numpy(entries), torch.from_numpy(cells)
+        if order is not None:  # a full grid is fed in its own order
+            at, cell = at[order], cell[order]
+        at = at.to(slots.device)
+        return _State(
+            entry=state.entry[at],
+            cell=cell.to(slots.device),
+            tokens=state.tokens[at],
+            positions=state.positions[at],
+            caps=state.caps[at],
+            done=state.done[at],
+            said=state.said[at],
+            step=state.step,
+            slots=slots,
+            mask=mask,
+            own=self._own(len(slots)),
+            finite=state.finite,
+        )
 
-    def _see(self, stem_mask: torch.Tensor, prefix_tokens: int) -> None:
+    def _take(self, state: _State, logits: torch.Tensor) -> None:
+        """The next token of each entry, written down, and which ended with it."""
+        state.finite.logical_and_(torch.isfinite(logits).all())  # looked at in the end: here nothing is waited for
+        sampler = self.sampler
+        tokens = logits.argmax(-1) if sampler is None else sampler.take(logits, state.entry, state.step)
+        state.tokens.copy_(tokens)
+        state.said.index_copy_(1, state.step, tokens[:, None])
+        ended = (tokens[:, None] == self.end_ids).any(-1)
+        state.done.logical_or_(ended).logical_or_(state.step + 1 >= state.caps)
+
+    def _seen(self, stem_mask: torch.Tensor, prefix_tokens: int) -> torch.Tensor:
         """What the answers see before their first step: the prefix and their own question."""
         shape = (*stem_mask.shape[:2], self.cache.keys[0].shape[2])
         mask = torch.zeros(shape, dtype=torch.bool, device=stem_mask.device)
         mask[..., :prefix_tokens] = True
         mask[..., prefix_tokens : prefix_tokens + stem_mask.shape[-1]] = stem_mask
         self.cache.visible = shape[-1]
-        self._fold(mask)
+        return self.packed.fold(mask)
 
-    def _fold(self, mask: torch.Tensor) -> None:
-        self.folded = self.packed.fold(mask)
-        self.own = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
-        self.own_folded = self.packed.fold(self.own[None])
+    def _own(self, columns: int) -> torch.Tensor:
+        return self.packed.fold(torch.eye(columns, dtype=torch.bool, device=self.packed.device)[None])
+
+
+def _regrouped(
+    cells: NDArray[np.int64], entries: NDArray[np.int64], alive: int, rows: int, columns: int, fitting: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The cells of `entries` in a grid of fewer columns, the `alive` ones first, and which column each cell was [B, C].
+
+    An entry keeps its row while it is alive; what has ended fills what is left, and what it computes there is noise.
+    """
+    sources = np.zeros((rows, fitting), np.int64)
+    taken = np.zeros(rows, np.int64)
+    places = np.empty(len(entries), np.int64)
+    for i, cell in enumerate(cells[entries[:alive]]):
+        row, column = divmod(int(cell), columns)
+        sources[row, taken[row]] = column
+        places[i] = row * fitting + taken[row]
+        taken[row] += 1
+    free = (np.arange(fitting) >= taken[:, None]).flatten()
+    places[alive:] = np.flatnonzero(free)[: len(entries) - alive]
+    return places, sources
 
 
 def not_finite(dtype: torch.dtype) -> NumericsError:

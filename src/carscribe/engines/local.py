@@ -17,10 +17,10 @@ import torch
 from carscribe import memory
 from carscribe.engines.adapters import Adapter, merged
 from carscribe.engines.checkpoint import Checkpoint, first_line
-from carscribe.engines.decoding import Sampler, answer_slots, decode, draws_of, not_finite
+from carscribe.engines.decoding import Graphs, Sampler, answer_slots, decode, draws_of, not_finite
 from carscribe.engines.device import free_bytes as free_bytes
 from carscribe.engines.device import hardware_name, peak_host_bytes, version_of, within_memory
-from carscribe.engines.packed import ATTENTION, PackedCache, PackedModel, register_attention
+from carscribe.engines.packed import ATTENTION, PackedModel, register_attention
 from carscribe.engines.prompting import PromptEncoder
 from carscribe.errors import CheckpointError, EngineError, NumericsError
 from carscribe.packing import Branch, Layout, common_prefix, lay_out, round_up
@@ -67,8 +67,8 @@ class LocalEngine:
         self._positions = min(checkpoint.context_tokens, MOST_POSITIONS)
         self._packed = within_memory(f"the weights of {checkpoint.name}", self._load)
         self._end_ids = _end_ids(self._packed.model, self._prompts.end_of_turn_id)
-        self._quantum, self._check_every = (64, 4) if cuda else (8, 1)
-        self._cache: PackedCache | None = None
+        self._quantum, self._entries, self._check_every = (64, 64, 4) if cuda else (8, 1, 1)
+        self._graphs = Graphs() if cuda else None
         self._card = EngineCard(
             model=checkpoint.name,
             revision=checkpoint.revision,
@@ -123,15 +123,17 @@ class LocalEngine:
             try:
                 found = within_memory(what, lambda: self._answer([requests[i] for i in asked]))
             except NumericsError:
-                self._cache = None  # a NaN in it would outlive its mask: nothing times NaN is NaN
+                self._packed.caches.free()  # a NaN in them would outlive its mask: nothing times NaN is NaN
                 raise
             for i, row in zip(asked, found, strict=True):
                 answers[i] = row
         return answers
 
     def release(self) -> None:
-        """Free the cache and what the allocator holds."""
-        self._cache = None
+        """Free the caches, the graphs on them, and what the allocator holds."""
+        self._packed.caches.free()
+        if self._graphs is not None:
+            self._graphs.clear()
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
@@ -153,7 +155,7 @@ class LocalEngine:
         steps = int(caps.max()) if caps.numel() else 0
         self._check_length(layout, steps)
         slots = len(asked.prefix) + layout.token_ids.shape[1] + answer_slots(layout.open_branch.shape[1], steps)
-        cache = self._cache_of(len(requests), round_up(slots, self._quantum))
+        cache = self._packed.caches.take(len(requests), round_up(slots, self._quantum))
         self._packed.read(cache, self._tensor(np.array(asked.prefix)), self._pixels(requests), len(requests))
         hidden = self._packed.ask(
             cache,
@@ -167,7 +169,9 @@ class LocalEngine:
             tokens = decode(
                 *(self._packed, cache, hidden, layout, caps, self._end_ids),
                 check_every=self._check_every,
+                quantum=self._entries,
                 sampler=sampler,
+                graphs=self._graphs,
             ).tolist()
             for (b, r), index in np.ndenumerate(layout.open_branch):
                 if index >= 0:
@@ -256,13 +260,6 @@ class LocalEngine:
         for start in range(0, len(tiles), at_once):
             chunk = torch.from_numpy(tiles[start : start + at_once]).to(self._device)
             yield ((chunk.float() / self._checkpoint.divisor - mean) / std).permute(0, 3, 1, 2).contiguous()
-
-    def _cache_of(self, batch: int, slots: int) -> PackedCache:
-        """The cache kept from the last batch when it has the same shape; what it holds is masked or overwritten."""
-        if self._cache is None or self._cache.keys[0].shape[::2] != (batch, slots):
-            self._cache = None
-            self._cache = self._packed.make_cache(batch, slots)
-        return self._cache
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)

@@ -1,20 +1,22 @@
-"""InternVL3 run on packed rows, through transformers' public seams.
+"""InternVL3 run on packed rows.
 
-The language model is transformers' own. Three of its seams are used: the attention function (an `AttentionInterface`),
-the cache (a `Cache`), and the rotary embedding (a module, here a table). Masks and positions come from
-`carscribe.packing`. All shapes of a batch are known before it starts and stay put from step to step, so that layers can
-be compiled and a decode step captured in a graph.
+The vision tower is transformers' own, and so is the language model, whose layers run fused where `layers` knows their
+kind, and through transformers' public seams otherwise: the attention function (an `AttentionInterface`), the cache (a
+`Cache`), and the rotary embedding (a module, here a table). Masks and positions come from `carscribe.packing`. All
+shapes of a batch are known before it starts, so that a decode step can be captured in a graph.
 
-Shapes: B rows, P prefix tokens, N branch tokens, C columns decoded at once, K slots of the cache, H heads,
-V vocabulary.
+Shapes: B rows, P prefix tokens, N branch tokens, C columns decoded at once, M tokens of all rows, K slots of the cache,
+H heads, V vocabulary.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 from transformers.cache_utils import Cache
+
+from carscribe.engines.layers import FusedLayer, fused
 
 ATTENTION = "carscribe_packed"
 """The name under which `packed_attention` is known to transformers."""
@@ -79,13 +81,14 @@ class PackedCache(Cache):  # type: ignore[misc]  # transformers is untyped
     to its own keys alone.
     """
 
-    def __init__(self, *, layers: int, shape: tuple[int, int, int, int], like: torch.Tensor) -> None:
+    def __init__(self, keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:
+        """A tensor [B, H_kv, K, D] a layer, all of finite numbers: a masked slot counts nothing, but nothing times NaN
+        is NaN.
+        """
         super().__init__(layers=[])
-        # Zeros and not garbage: a masked slot counts nothing, but nothing times NaN is NaN.
-        self.keys = [torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(layers)]
-        self.values = [torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(layers)]
+        self.keys, self.values = keys, values
         self.reading = True
-        self.slots = torch.empty(0, dtype=torch.long, device=like.device)
+        self.slots = torch.empty(0, dtype=torch.long, device=keys[0].device)
         self.visible = 0
 
     def update(
@@ -104,6 +107,32 @@ class PackedCache(Cache):  # type: ignore[misc]  # transformers is untyped
         return self.visible
 
 
+class CachePool:
+    """The memory of caches, one buffer a layer that is as large as the largest cache asked for so far.
+
+    Caches of one shape lie at the same addresses, whatever other shapes come between, so that what was captured on one
+    serves the next; only one is in use at a time. A larger one moves them all.
+    """
+
+    def __init__(self, *, layers: int, kv_heads: int, width: int, like: torch.Tensor) -> None:
+        self._layers, self._kv_heads, self._width, self._like = layers, kv_heads, width, like
+        self._buffers: list[torch.Tensor] = []
+
+    def take(self, batch: int, slots: int) -> PackedCache:
+        """A cache of `slots` for `batch` rows; what it holds is of earlier ones."""
+        shape = (batch, self._kv_heads, slots, self._width)
+        size = batch * self._kv_heads * slots * self._width
+        if not self._buffers or self._buffers[0].numel() < size:
+            self._buffers = []  # first, so that old and new are never held together
+            self._buffers = [self._like.new_zeros(size) for _ in range(2 * self._layers)]
+        views = [buffer[:size].view(shape) for buffer in self._buffers]
+        return PackedCache(views[: self._layers], views[self._layers :])
+
+    def free(self) -> None:
+        """Give the memory back."""
+        self._buffers = []
+
+
 class PackedModel:
     """An `InternVLForConditionalGeneration` whose language model runs packed rows."""
 
@@ -120,13 +149,23 @@ class PackedModel:
         self.language.rotary_emb = RotaryTable(self.language.rotary_emb, positions, like)
         self.device = embedding.weight.device
         self.heads_per_kv = self.text_config.num_attention_heads // self.text_config.num_key_value_heads
-
-    def make_cache(self, batch: int, slots: int) -> PackedCache:
-        """A cache of `slots` for `batch` rows."""
         config = self.text_config
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        shape = (batch, config.num_key_value_heads, slots, width)
-        return PackedCache(layers=config.num_hidden_layers, shape=shape, like=self.language.embed_tokens.weight)
+        self.caches = CachePool(
+            layers=config.num_hidden_layers,
+            kv_heads=config.num_key_value_heads,
+            width=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+            like=like,
+        )
+        self.layers = fused(self.language.layers)
+        self.before, self.after = FusedLayer.before, FusedLayer.after
+
+    def compile(self, backend: str = "inductor") -> None:
+        """Compile what a layer does before and after attention, and the vision tower's layers: once for all shapes."""
+        how: dict[str, Any] = {"dynamic": True, "fullgraph": True, "backend": backend}
+        self.before = torch.compile(FusedLayer.before, **how)
+        self.after = torch.compile(FusedLayer.after, **how)
+        for layer in self.model.model.vision_tower.encoder.layer:
+            layer.compile(dynamic=True, backend=backend)
 
     def read(self, cache: PackedCache, prefix_ids: torch.Tensor, pixels: Iterator[torch.Tensor], rows: int) -> None:
         """Fill the cache's first P slots: prefix_ids [P] shared by all rows, pixels [tiles, 3, px, px] a chunk."""
@@ -159,9 +198,21 @@ class PackedModel:
         token_ids: torch.Tensor,
         position_ids: torch.Tensor,
         folded_mask: torch.Tensor,
+        cells: torch.Tensor | None,
     ) -> torch.Tensor:
-        """One token of every column [B, C]; hidden states [B, C, hidden]. The cache's slots say where they go."""
-        return self._forward(cache, self.language.embed_tokens(token_ids), position_ids, folded_mask)
+        """One token of M columns [M] of the B × C there are; hidden states [M, hidden].
+
+        The cache's slots [C] say where they go. `cells` [M] says which of the B · C each is; None: all, in order.
+        """
+        rows, columns = len(cache.keys[0]), len(cache.slots)
+        hidden = self.language.embed_tokens(token_ids)
+        if self.layers is None:
+            grid = _grid(_spread(hidden, cells, rows * columns), (rows, columns))
+            positions = _grid(_spread(position_ids, cells, rows * columns), (rows, columns))
+            found = self._forward(cache, grid, positions, folded_mask).flatten(0, 1)
+            return found if cells is None else found[cells]
+        cos, sin = self.language.rotary_emb(hidden, position_ids)
+        return self._run(self.layers, cache, hidden, (cos, sin), folded_mask, (rows, columns), cells)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits [..., V] of hidden states [..., hidden], in the model's dtype."""
@@ -187,6 +238,16 @@ class PackedModel:
     def _forward(
         self, cache: PackedCache, hidden: torch.Tensor, position_ids: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
+        """A pass over hidden [B, T, hidden] at position_ids [1 or B, T]; what the last layer says, normed.
+
+        While the cache is `reading`, nobody looks at the last layer's output: fused, it is not made.
+        """
+        if self.layers is not None:
+            rows, tokens = hidden.shape[:2]
+            cos, sin = self.language.rotary_emb(hidden, position_ids)
+            turn = (cos.expand(rows, -1, -1).flatten(0, 1), sin.expand(rows, -1, -1).flatten(0, 1))
+            flat = self._run(self.layers, cache, hidden.flatten(0, 1), turn, mask, (rows, tokens), None)
+            return _grid(flat, (rows, tokens))
         out: torch.Tensor = self.language(
             inputs_embeds=hidden,
             position_ids=position_ids,
@@ -195,6 +256,42 @@ class PackedModel:
             use_cache=True,
         ).last_hidden_state
         return out
+
+    def _run(
+        self,
+        layers: Sequence[FusedLayer],
+        cache: PackedCache,
+        hidden: torch.Tensor,
+        turn: tuple[torch.Tensor, torch.Tensor],
+        mask: torch.Tensor | None,
+        grid: tuple[int, int],
+        cells: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """hidden [M, hidden] through all layers; attention and the cache see a `grid` of B rows and T tokens."""
+        places = grid[0] * grid[1]
+        for i, layer in enumerate(layers):
+            states = self.before(layer, hidden, *turn)
+            query, key, value = (_grid(_spread(x, cells, places), grid).transpose(1, 2) for x in states)
+            key, value = cache.update(key, value, i)
+            if cache.reading and i + 1 == len(layers):
+                return hidden
+            attended, _ = packed_attention(layer, query, key, value, mask, scaling=layer.scaling)
+            flat = attended.reshape(places, -1)
+            hidden = self.after(layer, hidden, flat if cells is None else flat[cells])
+        out: torch.Tensor = self.language.norm(hidden)
+        return out
+
+
+def _spread(values: torch.Tensor, cells: torch.Tensor | None, places: int) -> torch.Tensor:
+    """[M, ...] at `cells` of [places, ...], zeros elsewhere."""
+    if cells is None:
+        return values
+    return values.new_zeros(places, *values.shape[1:]).index_copy_(0, cells, values)
+
+
+def _grid(values: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """[B · T, ...] as [B, T, ...]."""
+    return values.view(*grid, *values.shape[1:])
 
 
 def register_attention() -> None:

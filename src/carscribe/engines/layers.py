@@ -1,0 +1,89 @@
+"""A decoder layer of the Qwen and Llama kind with its projections fused, in two parts: before attention and after it.
+
+transformers' own layers do the same with twice as many kernels, and hand a cache object through, which compilers look
+at anew for each layer. Here each part takes tensors whose first axis is tokens, of any rows and of any number, so that
+one compilation serves every shape of a run; attention and the cache stay outside.
+
+Shapes: M tokens, H heads, H_kv key/value heads, D head width.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+KNOWN = frozenset({"Qwen2DecoderLayer", "Qwen3DecoderLayer", "LlamaDecoderLayer"})
+"""Layers of transformers that `FusedLayer` equals: `tests/engines/test_layers.py` holds it to them."""
+
+
+class FusedLayer(nn.Module):
+    """One decoder layer. Its weights are those of the layer it is made of, query, key and value side by side."""
+
+    def __init__(self, layer: Any) -> None:
+        """Of a transformers layer in `KNOWN`, whose projections are taken from it: it is of no use afterwards."""
+        super().__init__()
+        attention, mlp = layer.self_attn, layer.mlp
+        self.width: int = attention.head_dim
+        self.heads = attention.q_proj.out_features // self.width
+        self.kv_heads = attention.k_proj.out_features // self.width
+        self.scaling: float = attention.scaling
+        self.norm, self.norm_after = layer.input_layernorm, layer.post_attention_layernorm
+        self.query_norm, self.key_norm = getattr(attention, "q_norm", None), getattr(attention, "k_norm", None)
+        self.qkv = joined([attention.q_proj, attention.k_proj, attention.v_proj])
+        self.out = attention.o_proj
+        self.gate_up = joined([mlp.gate_proj, mlp.up_proj])
+        self.down, self.act = mlp.down_proj, mlp.act_fn
+        for part, names in ((attention, ("q_proj", "k_proj", "v_proj")), (mlp, ("gate_proj", "up_proj"))):
+            for name in names:
+                delattr(part, name)  # its weights are kept once
+
+    def before(
+        self, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Query [M, H, D], key and value [M, H_kv, D] of hidden [M, hidden], turned by cos and sin [M, D]."""
+        heads = self.qkv(_normed(self.norm, hidden)).unflatten(-1, (-1, self.width))
+        query, key, value = heads.split([self.heads, self.kv_heads, self.kv_heads], dim=-2)
+        if self.query_norm is not None:
+            query, key = _normed(self.query_norm, query), _normed(self.key_norm, key)
+        cos, sin = cos[:, None], sin[:, None]
+        return _turned(query, cos, sin), _turned(key, cos, sin), value.contiguous()
+
+    def after(self, hidden: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+        """hidden [M, hidden] with what was attended to [M, H · D], and the MLP's part."""
+        hidden = hidden + self.out(attended)
+        gate, up = self.gate_up(_normed(self.norm_after, hidden)).chunk(2, dim=-1)
+        result: torch.Tensor = hidden + self.down(self.act(gate) * up)
+        return result
+
+
+def fused(layers: Sequence[Any]) -> list[FusedLayer] | None:
+    """All layers fused, one after another, each one's parts freed before the next; None for layers of another kind."""
+    if any(type(layer).__name__ not in KNOWN for layer in layers):
+        return None
+    return [FusedLayer(layer) for layer in layers]
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Projections of the same input as one: their rows one under another."""
+    if not all(isinstance(part, nn.Linear) for part in parts):
+        raise TypeError(f"cannot join {', '.join(type(part).__name__ for part in parts)}")
+    whole = nn.Linear(1, 1, bias=False, device="meta")
+    whole.weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
+    whole.in_features, whole.out_features = parts[0].in_features, len(whole.weight)
+    if any(part.bias is not None for part in parts):
+        biases = [part.weight.new_zeros(part.out_features) if part.bias is None else part.bias for part in parts]
+        whole.bias = nn.Parameter(torch.cat(biases), requires_grad=False)
+    return whole
+
+
+def _normed(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
+    wide = hidden.float()
+    scaled = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+    result: torch.Tensor = norm.weight * scaled.to(hidden.dtype)
+    return result
+
+
+def _turned(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    first, second = states.chunk(2, dim=-1)
+    return states * cos + torch.cat((-second, first), dim=-1) * sin

@@ -1,0 +1,99 @@
+"""Fused layers do what transformers' own do, and are compiled once for all shapes."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from alone import choice_prompt, open_prompt, photo
+from torch._dynamo.testing import CompileCounter
+from transformers import AutoConfig
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
+
+from carscribe.engines.checkpoint import open_checkpoint
+from carscribe.engines.layers import KNOWN, FusedLayer, fused, joined
+from carscribe.engines.local import LocalEngine
+from carscribe.engines.packed import packed_attention
+from carscribe.records import Request
+
+KINDS = {
+    Qwen2DecoderLayer: ("qwen2", {}),
+    Qwen3DecoderLayer: ("qwen3", {"head_dim": 24}),
+    LlamaDecoderLayer: ("llama", {"attention_bias": True, "mlp_bias": True}),
+}
+ROWS, TOKENS = 2, 7
+
+
+@pytest.fixture
+def compiler() -> Iterator[CompileCounter]:
+    torch._dynamo.reset()
+    yield CompileCounter()
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
+@torch.inference_mode()
+def test_a_fused_layer_equals_the_layer_it_is_made_of(kind: Any) -> None:
+    name, more = KINDS[kind]
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2}
+    config = AutoConfig.for_model(name, **sizes, **more, num_hidden_layers=1, attn_implementation="sdpa")
+    torch.manual_seed(0)
+    layer = kind(config, 0).eval()
+    for parameter in layer.parameters():  # norms of ones and biases of zeros would hide what is left out
+        parameter.copy_(torch.randn_like(parameter) * 0.3 + (parameter.ndim == 1))
+    width = getattr(config, "head_dim", None) or 16
+    hidden = torch.randn(ROWS, TOKENS, 64)
+    angle = torch.rand(1, TOKENS, width // 2).repeat(1, 1, 2) * 6
+    turn = (angle.cos(), angle.sin())
+    found = layer(hidden, position_embeddings=turn, attention_mask=None)
+    expected = found if isinstance(found, torch.Tensor) else found[0]
+    (own,) = fused([layer]) or []
+    cos, sin = (x.expand(ROWS, -1, -1).flatten(0, 1) for x in turn)
+    states = own.before(hidden.flatten(0, 1), cos, sin)
+    query, key, value = (x.view(ROWS, TOKENS, -1, width).transpose(1, 2) for x in states)
+    attended, _ = packed_attention(own, query, key, value, None, scaling=own.scaling)
+    got = own.after(hidden.flatten(0, 1), attended.reshape(ROWS * TOKENS, -1)).view_as(hidden)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_every_known_kind_is_compared() -> None:
+    assert {kind.__name__ for kind in KINDS} == KNOWN
+
+
+def test_projections_with_and_without_bias_join() -> None:
+    parts = [torch.nn.Linear(6, 4), torch.nn.Linear(6, 3, bias=False)]
+    x = torch.randn(5, 6)
+    whole = joined(parts)
+    torch.testing.assert_close(whole(x), torch.cat([part(x) for part in parts], dim=-1))
+    assert (whole.in_features, whole.out_features) == (6, 7)
+    with pytest.raises(TypeError, match="Embedding"):
+        joined([torch.nn.Embedding(2, 2)])
+
+
+def requests_of(photos: int, tiles: int, questions: int, new: int) -> list[Request]:
+    prompts = tuple(open_prompt(f"Question {i}: {'what wheels ' * i}?", new=new) for i in range(questions))
+    return [
+        Request(tiles=photo(i, tiles), prompts=(*prompts, choice_prompt("Body?", ("SUV", "sedan"))))
+        for i in range(photos)
+    ]
+
+
+def test_whatever_comes_nothing_is_compiled_twice(
+    random_checkpoint: Callable[..., Path], compiler: CompileCounter
+) -> None:
+    engine = LocalEngine(open_checkpoint(str(random_checkpoint())), device="cpu", dtype="float32")
+    mixes = [(2, 3, 4, 6), (3, 1, 2, 9), (1, 7, 1, 3), (4, 2, 6, 12), (2, 1, 3, 20)]
+    expected = [[[a.text for a in row] for row in engine.answer(requests_of(*mix))] for mix in mixes]
+    engine._packed.compile(compiler)
+    engine.answer(requests_of(2, 3, 4, 6))
+    engine.answer(requests_of(1, 1, 1, 3))  # a single row of one tile and one column: sizes of 1 are compiled apart
+    warm = compiler.frame_count
+    assert 0 < warm <= 8
+    got = [[[a.text for a in row] for row in engine.answer(requests_of(*mix))] for mix in mixes]
+    assert compiler.frame_count == warm
+    assert got == expected
+    assert isinstance(engine._packed.layers, list)
+    assert all(isinstance(layer, FusedLayer) for layer in engine._packed.layers)
