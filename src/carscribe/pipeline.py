@@ -83,6 +83,7 @@ def describe(
     device: str | None = None,
     dtype: str = "auto",
     adapter: str | Path | None = None,
+    compiled: bool = True,
     limit: int | None = None,
     exact_decode: bool = False,
     pixel_limit: int = PIXEL_LIMIT,
@@ -114,6 +115,7 @@ def describe(
         device=device,
         dtype=dtype,
         adapter=None if adapter is None else Path(adapter),
+        compiled=compiled,
     )
     if workspace is None:
         return run(plan, engine or choice.open())
@@ -131,6 +133,7 @@ class ModelRequest:
     device: str | None = None
     dtype: str = "auto"
     adapter: Path | None = None
+    compiled: bool = True
 
     def choose(self, say: Callable[[str], None] = lambda _: None) -> ModelChoice:
         """The model with its configuration, its weights neither fetched nor loaded. Raises: as `choose_model`."""
@@ -140,6 +143,7 @@ class ModelRequest:
             device=self.device,
             dtype=self.dtype,
             adapter=self.adapter,
+            compiled=self.compiled,
             say=say,
         )
 

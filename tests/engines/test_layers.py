@@ -1,5 +1,6 @@
 """Fused layers do what transformers' own do, and are compiled once for all shapes."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,39 @@ def test_whatever_comes_nothing_is_compiled_twice(
     assert got == expected
     assert isinstance(engine._packed.layers, list)
     assert all(isinstance(layer, FusedLayer) for layer in engine._packed.layers)
+
+
+def test_a_long_run_is_compiled_and_a_short_one_not(
+    random_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = LocalEngine(open_checkpoint(str(random_checkpoint())), device="cpu", dtype="float32")
+    compiled = list[None]()
+    monkeypatch.setattr(engine._packed, "compile", lambda: compiled.append(None))
+    monkeypatch.setattr("os.environ", dict(os.environ))
+    clock = iter(range(0, 1000, 8))  # a batch takes 8 s
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    engine._until_compiled_s = 20.0
+    counts = []
+    for _ in range(5):
+        engine.answer(requests_of(1, 1, 1, 2))
+        counts.append(len(compiled))
+    assert counts == [0, 0, 1, 1, 1]
+
+
+def test_a_compiler_that_fails_is_told_of_and_done_without(
+    random_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no C compiler")
+
+    engine = LocalEngine(open_checkpoint(str(random_checkpoint())), device="cpu", dtype="float32")
+    requests = requests_of(2, 3, 2, 5)
+    expected = engine.answer(requests)
+    compile_ = engine._packed.compile
+    monkeypatch.setattr(engine._packed, "compile", lambda: compile_(broken))
+    monkeypatch.setattr("os.environ", dict(os.environ))
+    engine._until_compiled_s = 0.0
+    assert engine.answer(requests) == expected
+    assert "not compiled" in caplog.text
+    assert engine.answer(requests) == expected
+    torch._dynamo.reset()

@@ -72,6 +72,14 @@ def describe(
     adapter: Annotated[
         Path | None, typer.Option(help="What `carscribe finetune` left for this model: the folder of the training.")
     ] = None,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile/--no-compile",
+            help="On a GPU: compile the model's layers once a run turns out long. [default: on]",
+            show_default=False,
+        ),
+    ] = True,
     limit: Annotated[int | None, typer.Option(min=1, help="Describe only the first N photos.")] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With -w: try again what failed before.")
@@ -108,7 +116,9 @@ def describe(
         read=ReadSettings(max_tiles=max_tiles, pixel_limit=pixel_limit, exact_decode=exact_decode),
         compare_bytes=workspace is None,
     )
-    request = ModelRequest(model=model, revision=revision, device=device, dtype=dtype, adapter=adapter)
+    request = ModelRequest(
+        model=model, revision=revision, device=device, dtype=dtype, adapter=adapter, compiled=compiled
+    )
     path = output or (None if as_json or workspace else Path("descriptions.jsonl"))
     with JsonLines(path, overwrite=overwrite, echo=as_json) as lines:
         view.show_plan(plan)

@@ -40,7 +40,7 @@ class ModelChoice:
 
     `device` and `dtype` are as asked for, or as they were resolved when the model had to be picked by them. `notes`
     say what was chosen and why. `hub` is where the weights are fetched from, None for the environment's. `adapter` is
-    merged into the weights as they are loaded.
+    merged into the weights as they are loaded. `compiled`: layers may be, on a GPU in a long run.
     """
 
     checkpoint: Checkpoint
@@ -49,6 +49,7 @@ class ModelChoice:
     notes: tuple[str, ...] = ()
     hub: Hub | None = None
     adapter: Adapter | None = None
+    compiled: bool = True
 
     @property
     def name(self) -> str:
@@ -86,6 +87,7 @@ class ModelChoice:
             knows_renders_alone=self.is_demo,
             weights=weights_identity(checkpoint) if checkpoint.revision else None,  # of a folder it may take long
             adapter=self.adapter,
+            compiled=self.compiled,
         )
 
 
@@ -104,12 +106,14 @@ def choose_model(
     device: str | None = None,
     dtype: str = "auto",
     adapter: Path | None = None,
+    compiled: bool = True,
     say: Say = _unheard,
     hub: Hub | None = None,
 ) -> ModelChoice:
     """What will answer: the model asked for, or the largest that fits. Only its small files are fetched.
 
-    `say` is told each choice as it is made. torch is imported only when there is a model to pick.
+    `say` is told each choice as it is made. torch is imported only when there is a model to pick. On a GPU, layers may
+    be `compiled` in a long run.
 
     Raises: MissingExtraError without torch or transformers; InputError for what no device or dtype is called;
         CheckpointError.
@@ -135,7 +139,15 @@ def choose_model(
         model = _model(device, dtype, note)
     named_demo = model == DEMO  # a folder of that name is ./demo
     checkpoint = _demo(revision, note) if named_demo else open_checkpoint(model, revision, hub=hub)
-    return ModelChoice(checkpoint=checkpoint, device=device, dtype=dtype, notes=tuple(notes), hub=hub, adapter=opened)
+    return ModelChoice(
+        checkpoint=checkpoint,
+        device=device,
+        dtype=dtype,
+        notes=tuple(notes),
+        hub=hub,
+        adapter=opened,
+        compiled=compiled,
+    )
 
 
 def open_engine(

@@ -6,9 +6,13 @@ passes from `packed` and `decoding`.
 """
 
 import gc
+import logging
 import math
+import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +32,9 @@ from carscribe.records import Answer, EngineCard, Prompt, Request, Tiling
 
 PREFIX_QUANTUM = 8
 """What questions share past the image is read with it in steps of this many tokens."""
+
+COMPILE_AFTER_S = 20.0
+"""Seconds of answering after which layers are compiled, which takes about as long and gains a fifth from then on."""
 
 MOST_POSITIONS = 65_536
 """Rows of the rotary table: 67 MB in float32 at 128 a head. A photo of 13 tiles and its questions take 4,000."""
@@ -54,8 +61,11 @@ class LocalEngine:
         knows_renders_alone: bool = False,
         weights: str | None = None,
         adapter: Adapter | None = None,
+        compiled: bool = True,
     ) -> None:
         """Load the weights onto `device` ("cpu", "cuda", "cuda:1", …) as `dtype` ("float32", "bfloat16", "float16").
+
+        On a GPU layers are `compiled` once a run turns out long enough to gain by it.
 
         Raises: CheckpointError when the weights do not fit the config; OutOfMemoryError when they do not fit at all.
         """
@@ -69,6 +79,7 @@ class LocalEngine:
         self._end_ids = _end_ids(self._packed.model, self._prompts.end_of_turn_id)
         self._quantum, self._entries, self._check_every = (64, 64, 4) if cuda else (8, 1, 1)
         self._graphs = Graphs() if cuda else None
+        self._until_compiled_s = COMPILE_AFTER_S if compiled and cuda else math.inf
         self._card = EngineCard(
             model=checkpoint.name,
             revision=checkpoint.revision,
@@ -121,13 +132,33 @@ class LocalEngine:
         if asked:
             what = f"a batch of {len(asked)} photos of {len(requests[asked[0]].tiles)} tiles"
             try:
+                started = time.perf_counter()
                 found = within_memory(what, lambda: self._answer([requests[i] for i in asked]))
+                self._worked(time.perf_counter() - started)
             except NumericsError:
                 self._packed.caches.free()  # a NaN in them would outlive its mask: nothing times NaN is NaN
                 raise
             for i, row in zip(asked, found, strict=True):
                 answers[i] = row
         return answers
+
+    def _worked(self, seconds: float) -> None:
+        """Compile when as much time was spent without as compiling takes: no run takes more than twice its best."""
+        self._until_compiled_s -= seconds
+        if self._until_compiled_s > 0:
+            return
+        self._until_compiled_s = math.inf
+        kept = Path.home() / ".cache" / "carscribe" / "compiled"  # torch's own choice, in /tmp, is gone the next day
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept))
+        try:
+            self._packed.compile()
+        except Exception as error:  # noqa: BLE001 - compilers fail in ways of their own, and answers do not need them
+            logging.getLogger(__name__).warning(
+                "Layers are not compiled on this machine (%s); going on as they are. --no-compile does not try.",
+                first_line(error),
+            )
+        if self._graphs is not None:
+            self._graphs.clear()
 
     def release(self) -> None:
         """Free the caches, the graphs on them, and what the allocator holds."""

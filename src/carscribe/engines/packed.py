@@ -159,13 +159,39 @@ class PackedModel:
         self.layers = fused(self.language.layers)
         self.before, self.after = FusedLayer.before, FusedLayer.after
 
-    def compile(self, backend: str = "inductor") -> None:
-        """Compile what a layer does before and after attention, and the vision tower's layers: once for all shapes."""
-        how: dict[str, Any] = {"dynamic": True, "fullgraph": True, "backend": backend}
-        self.before = torch.compile(FusedLayer.before, **how)
-        self.after = torch.compile(FusedLayer.after, **how)
-        for layer in self.model.model.vision_tower.encoder.layer:
-            layer.compile(dynamic=True, backend=backend)
+    def compile(self, backend: Any = "inductor") -> None:
+        """Compile what a layer does before and after attention, and the vision tower's layers: once for all shapes.
+
+        It is done at once, on made-up tokens and tiles. What fails raises as the compiler does; all stays as it was.
+        """
+        how: dict[str, Any] = {"dynamic": True, "backend": backend}
+        tiles = list(self.model.model.vision_tower.encoder.layer)
+        try:
+            self.before = torch.compile(FusedLayer.before, fullgraph=True, **how)
+            self.after = torch.compile(FusedLayer.after, fullgraph=True, **how)
+            for layer in tiles:
+                layer.compile(**how)
+            self._try_out()
+        except Exception:
+            self.before, self.after = FusedLayer.before, FusedLayer.after
+            for layer in tiles:
+                layer._compiled_call_impl = None
+            raise
+
+    @torch.inference_mode()
+    def _try_out(self) -> None:
+        """One layer over 64 tokens, and two tiles through the vision tower."""
+        config = self.model.config
+        side = config.vision_config.image_size
+        height, width = side if isinstance(side, list | tuple) else (side, side)
+        like = self.language.embed_tokens.weight
+        self.model.get_image_features(pixel_values=like.new_zeros((2, 3, height, width)))
+        if self.layers is None:
+            return
+        hidden = like.new_zeros((64, self.text_config.hidden_size))
+        turn = self.language.rotary_emb(hidden, torch.arange(64, device=self.device))
+        query, _, _ = self.before(self.layers[0], hidden, *turn)
+        self.after(self.layers[0], hidden, query.flatten(1))
 
     def read(self, cache: PackedCache, prefix_ids: torch.Tensor, pixels: Iterator[torch.Tensor], rows: int) -> None:
         """Fill the cache's first P slots: prefix_ids [P] shared by all rows, pixels [tiles, 3, px, px] a chunk."""
