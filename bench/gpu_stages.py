@@ -1,0 +1,194 @@
+"""Where a batch's time goes, vision, reading, questions, decoding: as it is, with graphs, compiled.
+
+usage: python bench/gpu_stages.py [--size 8B] [--tiles 1 7 13] [--device cuda]
+
+Random weights of the real size. Questions are the shipped `designer` recipe, in English; answers are forced to the
+lengths of LENGTHS, drawn alike for every way. Times are of steady state: each way answers the same batch WARM times
+first. `matrix_tflops` is what torch.mm reaches in the same run, `share` the stage's operations over its time and that.
+"""
+
+import argparse
+import json
+import random
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from carscribe import memory
+from carscribe.engines import local
+from carscribe.engines.checkpoint import open_checkpoint
+from carscribe.engines.local import LocalEngine
+from carscribe.recipes.loading import load_recipe
+from carscribe.recipes.rendering import render
+from carscribe.records import Metadata, Prompt, Request
+from checkpoints import write_sized_checkpoint
+from recording import record
+
+WARM, TIMED = 3, 3
+
+LENGTHS = (4, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 15, 16, 17, 18, 19, 20, 22, 24, 40)
+"""New tokens of open answers, one drawn for each: mean 12.7, 95th percentile 24, most 40."""
+
+
+def sync(device: str) -> None:
+    """Wait for the GPU."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def matrix_tflops(device: str, dtype: torch.dtype = torch.bfloat16) -> float:
+    """What a large matrix product reaches here, in 10¹² operations a second."""
+    side = 8192 if device.startswith("cuda") else 512
+    left = torch.randn(side, side, device=device).to(dtype)
+    for _ in range(3):
+        left @ left
+    sync(device)
+    start = time.perf_counter()
+    for _ in range(10):
+        left @ left
+    sync(device)
+    return 10 * 2 * side**3 / (time.perf_counter() - start) / 1e12
+
+
+def requests_of(photos: int, tiles: int, tile_px: int, *, forced: bool) -> list[Request]:
+    """Photos of noise, asked `designer`; with `forced`, each open answer has its drawn length as its cap."""
+    prompts = render(load_recipe("designer"), Metadata(), ["en"])
+    chance = random.Random(0)
+
+    def capped(prompt: Prompt) -> Prompt:
+        return prompt if prompt.choices else replace(prompt, max_new_tokens=chance.choice(LENGTHS))
+
+    noise = np.random.default_rng(0).integers(0, 255, (tiles, tile_px, tile_px, 3), np.uint8)
+    return [
+        Request(tiles=noise, prompts=tuple(capped(prompt) for prompt in prompts) if forced else prompts)
+        for _ in range(photos)
+    ]
+
+
+@contextmanager
+def watched(engine: LocalEngine) -> Iterator[dict[str, float]]:
+    """Seconds by stage, each waited for."""
+    seconds: dict[str, float] = defaultdict(float)
+    device = str(engine._device)
+
+    def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **more: Any) -> Any:
+            sync(device)
+            start = time.perf_counter()
+            result = work(*arguments, **more)
+            sync(device)
+            seconds[name] += time.perf_counter() - start
+            return result
+
+        return run
+
+    packed, decode = engine._packed, local.decode
+    before = (packed.model.get_image_features, packed.read, packed.ask)
+    packed.model.get_image_features = timed("vision", before[0])
+    packed.read, packed.ask = timed("read", before[1]), timed("ask", before[2])  # type: ignore[method-assign]
+    local.decode = timed("decode", decode)
+    try:
+        yield seconds
+    finally:
+        packed.model.get_image_features, packed.read, packed.ask = before  # type: ignore[method-assign]
+        local.decode = decode
+        seconds["read"] -= seconds["vision"]
+
+
+def operations(engine: LocalEngine, requests: list[Request]) -> dict[str, float]:
+    """Multiplications and additions of the matrix products and of attention, by stage, for the batch."""
+    shape = memory.shape_of(engine._packed.model.config.to_dict())
+    tiles, photos = len(requests[0].tiles), len(requests)
+    asked = engine._encode(requests)
+    prefix = len(asked.prefix)
+    questions = sum(
+        len(branch.tokens) + sum(len(leaf) - 1 for leaf in branch.leaves) for row in asked.rows for branch in row
+    )
+    new = sum(prompt.max_new_tokens - 1 for request in requests for prompt in request.prompts if not prompt.choices)
+    heads = 4 * shape.heads * shape.head_dim * shape.layers
+    tokens = shape.vision_tokens + 1
+    per_tile = 2 * tokens * shape.vision_parameters + 4 * shape.vision_layers * shape.vision_hidden * tokens**2
+    return {
+        "vision": photos * tiles * (per_tile + 2 * shape.tile_tokens * shape.projector_parameters),
+        "read": photos * prefix * (2 * shape.layer_parameters + heads * prefix / 2),
+        "ask": questions * (2 * shape.layer_parameters + heads * prefix),
+        "decode": new * (2 * (shape.layer_parameters + shape.head_parameters) + heads * (prefix + 30)),
+    }
+
+
+def measure(engine: LocalEngine, requests: list[Request], rate: float) -> dict[str, Any]:
+    """A steady state: seconds of the whole and by stage, a photo."""
+    device = str(engine._device)
+    for _ in range(WARM):
+        engine.answer(requests)
+    sync(device)
+    start = time.perf_counter()
+    for _ in range(TIMED):
+        engine.answer(requests)
+    sync(device)
+    whole = (time.perf_counter() - start) / TIMED
+    with watched(engine) as seconds:
+        engine.answer(requests)
+    counted = operations(engine, requests)
+    per_photo = 1e3 / len(requests)
+    return {
+        "photos_per_s": round(len(requests) / whole, 2),
+        "ms_a_photo": round(whole * per_photo, 2),
+        "stages_ms_a_photo": {name: round(s * per_photo, 2) for name, s in seconds.items()},
+        "share": {name: round(counted[name] / seconds[name] / rate / 1e12, 3) for name in counted},
+        "share_of_whole": round(sum(counted.values()) / whole / rate / 1e12, 3),
+    }
+
+
+def main() -> None:
+    """All tile counts, one way after another."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="8B")
+    parser.add_argument("--model", type=Path, default=None, help="a checkpoint's folder instead")
+    parser.add_argument("--tiles", type=int, nargs="+", default=[1, 7, 13])
+    parser.add_argument("--most-photos", type=int, default=64)
+    parser.add_argument("--device", default="cuda")
+    options = parser.parse_args()
+    folder = options.model
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="carscribe-stages-"))
+        write_sized_checkpoint(folder, options.size, device=options.device)
+    cuda = options.device.startswith("cuda")
+    dtype = "bfloat16" if cuda else "float32"
+    engine = LocalEngine(open_checkpoint(str(folder)), device=options.device, dtype=dtype, compiled=False)
+    rate = matrix_tflops(options.device, getattr(torch, dtype))
+    figures: dict[str, Any] = {"size": options.size, "matrix_tflops": round(rate, 1), "rows": []}
+    graphs, ends = engine._graphs, engine._end_ids
+    for way in ("as it is", "graphs", "compiled") if cuda else ("as it is",):
+        engine._graphs = None if way == "as it is" else graphs
+        if way == "compiled":
+            start = time.perf_counter()
+            engine._packed.compile()
+            sync(options.device)
+            figures["compile_s"] = round(time.perf_counter() - start, 1)
+            if graphs is not None:
+                graphs.clear()
+        for tiles in options.tiles:
+            for forced in (False, True):
+                plan = engine.plan_batch(tiles, requests_of(1, tiles, engine.tiling.tile_px, forced=False)[0].prompts)
+                photos = min(options.most_photos, plan.photos)
+                requests = requests_of(photos, tiles, engine.tiling.tile_px, forced=forced)
+                engine._end_ids = () if forced else ends
+                row = {"way": way, "tiles": tiles, "photos": photos, "lengths": "drawn" if forced else "as they come"}
+                figures["rows"].append({**row, **measure(engine, requests, rate)})
+                print(json.dumps(figures["rows"][-1]), flush=True)
+    figures["graphs_captured"] = graphs.captured if graphs else 0
+    figures["peak_reserved_gib"] = round((engine.peak_bytes or 0) / 2**30, 2)
+    print(record(f"gpu_stages_{options.size}", figures, command=f"python bench/gpu_stages.py --size {options.size}"))
+
+
+if __name__ == "__main__":
+    main()
