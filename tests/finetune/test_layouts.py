@@ -10,7 +10,8 @@ import torch
 from datasets import Dataset
 from PIL import Image
 
-from carscribe.engines.checkpoint import open_checkpoint
+from carscribe.engines.checkpoint import Checkpoint, open_checkpoint
+from carscribe.engines.demo_model import demo_checkpoint
 from carscribe.engines.prompting import PromptEncoder
 from carscribe.examples import Example, Pair
 from carscribe.finetune.attention import branch_mask
@@ -22,6 +23,16 @@ from carscribe.finetune.training import PhotoTrainer, trainer_config
 
 QUESTIONS = ("wheels", "\nwhat color?", "Describe the grille as a designer would.", "이 차의 색은?", " roof")
 ANSWERS = ("five-spoke", "red", "a honeycomb grille, wide", "빨간색", "1")
+TALK = (
+    ("wheels", "red"),
+    ("\nwhat color?", "two\n\nlines"),
+    ("\n\nroof? \n", "five-spoke\n"),
+    (" doors", " 1"),
+    ("\t2026?", "빨간색 "),
+    ("휠", "7"),
+    ("“seats”", "“low”"),
+    ("wheels", "red"),
+)
 
 
 def picture(seed: int, size: tuple[int, int]) -> bytes:
@@ -92,6 +103,46 @@ def test_a_conversation_learns_every_answer_and_no_question(random_checkpoint: A
     text = encoder.tokenizer.decode(batch["input_ids"][0])
     assert [text.count(question) >= 1 for question in row["questions"]] == [True] * 4
     assert text.count("<img>") == 1
+
+
+@pytest.mark.parametrize("model", ["demo", "qwen2", "qwen3"])
+def test_a_conversation_is_what_the_chat_template_writes(model: str, random_checkpoint: Any) -> None:
+    checkpoint = open_checkpoint(str(demo_checkpoint() if model == "demo" else random_checkpoint(backbone=model)))
+    encoder = PromptEncoder(checkpoint)
+    pairs = tuple(Pair(question=q, answer=a) for q, a in TALK)
+    rows = [Example(photo=picture(i, (224, 112)), pairs=pairs[i:]).to_row() for i in range(len(pairs))]
+    batch = Collator(encoder, checkpoint.tiling, rows="turns")(rows)
+    width = batch["input_ids"].shape[1]
+    for b, row in enumerate(rows):
+        ids, labels = written(encoder, checkpoint, row, tiles=len(batch["pixel_values"]) // len(rows))
+        # The new line behind the last end of turn is left out: nothing is predicted from it.
+        assert batch["input_ids"][b].tolist() == [*ids[:-1], *[encoder.pad_id] * (width - len(ids) + 1)]
+        assert batch["labels"][b].tolist() == [*labels[:-1], *[IGNORED] * (width - len(ids) + 1)]
+        assert batch["attention_mask"][b].tolist() == [int(i < len(ids) - 1) for i in range(width)]
+        assert batch["position_ids"][b].tolist() == [*range(width)]
+
+
+def written(
+    encoder: PromptEncoder, checkpoint: Checkpoint, row: dict[str, Any], *, tiles: int
+) -> tuple[list[int], list[int]]:
+    """A row's conversation as the template writes it whole: its ids, and the labels of answers and ends of turn."""
+    messages: list[dict[str, Any]] = []
+    for question, answer in zip(row["questions"], row["answers"], strict=True):
+        messages.append({"role": "user", "content": [{"type": "text", "text": question}]})
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+    messages[0]["content"].insert(0, {"type": "image"})
+    template = (checkpoint.folder / "chat_template.jinja").read_text("utf-8")
+    text = encoder.tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False)
+    image = f"<img>{'<IMG_CONTEXT>' * (checkpoint.image_tokens * tiles)}</img>"
+    ids = encoder.tokenizer(text.replace("<IMG_CONTEXT>", image))["input_ids"]
+    header = encoder.tokenizer("<|im_start|>assistant\n")["input_ids"]
+    labels = [IGNORED] * len(ids)
+    starts = [i + len(header) for i in range(len(ids)) if ids[i : i + len(header)] == header]
+    assert len(starts) == len(row["answers"])
+    for start in starts:
+        end = ids.index(encoder.end_of_turn_id, start) + 1
+        labels[start:end] = ids[start:end]
+    return ids, labels
 
 
 def test_most_pairs_are_drawn_anew_each_time(random_checkpoint: Any) -> None:

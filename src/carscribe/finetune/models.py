@@ -14,6 +14,9 @@ PROJECTOR = r".*multi_modal_projector\.linear_\d"
 VISION_LAYERS = r".*vision_tower\.encoder\.layer\.\d+\.(attention\.([qkv]_proj|projection_layer)|mlp\.fc[12])"
 """Modules that LoRA is put on, matched whole. The vision tower has a `q_proj` too: a bare name would catch it."""
 
+NOT_IN_FOUR_BITS = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
+"""Modules that qlora leaves as they are, from the root: transformers matches a name's beginning or its end."""
+
 
 def load_for_training(checkpoint: Checkpoint, settings: Settings, *, device: str) -> Any:
     """The model in training mode on `device`, what is not to learn frozen.
@@ -98,5 +101,5 @@ def _four_bits(device: str) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
-        llm_int8_skip_modules=["vision_tower", "multi_modal_projector", "lm_head"],
+        llm_int8_skip_modules=list(NOT_IN_FOUR_BITS),
     )

@@ -1,6 +1,7 @@
 """A training from beginning to end: what is to be learned, from what, into which folder (see `run_folder`)."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -69,6 +70,7 @@ def finetune(
     from accelerate import PartialState
 
     processes = PartialState(cpu=device == "cpu", timeout=PATIENCE)  # one a GPU, where `accelerate launch` began them
+    check_fsdp(settings, os.environ, on_gpu=processes.device.type == "cuda")
     first = processes.is_main_process
     say = say if first else lambda _: None
     result = to / (MODEL if merge or settings.train == "full" else ADAPTER)
@@ -93,6 +95,7 @@ def finetune(
         figures = train(checkpoint, data, to, settings, device=where, merge=merge, say=say, listening=listening)
         if first and figures is not None:
             note(to, {"done": True, "figures": figures})
+        processes.wait_for_everyone()  # one that ends early may fail on its way out, and the first is ended with it
     return Outcome(folder=to, result=result, figures=figures or {}, finished=figures is not None, tells=first)
 
 
@@ -182,6 +185,23 @@ def _check(model: str | None, settings: Settings, device: str | None) -> None:
         )
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("torch sees no GPU here. See what carscribe doctor says, or train with --device cpu.")
+
+
+def check_fsdp(settings: Settings, environment: Mapping[str, str], *, on_gpu: bool) -> None:
+    """Refuse an FSDP that accelerate passes over, or that loses an adapter. Raises: InputError.
+
+    `environment` is what `accelerate launch` made of its config. PEFT 0.21 does not find an adapter in layers that
+    FSDP's first version wrapped: checkpoints and adapter would be empty.
+    """
+    if environment.get("ACCELERATE_USE_FSDP", "").lower() != "true":
+        return
+    if not on_gpu:
+        raise InputError("FSDP divides a model among GPUs, not on a CPU: take it out of accelerate's config.")
+    if settings.train != "full" and environment.get("FSDP_VERSION", "1") == "1":
+        raise InputError(
+            f'With train = "{settings.train}" FSDP\'s first version saves an empty adapter: set fsdp_version: 2 in '
+            "accelerate's config."
+        )
 
 
 def _needs_extra() -> None:

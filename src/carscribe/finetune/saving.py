@@ -33,9 +33,11 @@ def write_checkpoint(
     left in it.
     """
     from transformers import InternVLForConditionalGeneration
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    unset_hf_deepspeed_config()  # else its third stage, still set behind a training, divides this model too
     model = InternVLForConditionalGeneration.from_pretrained(
         checkpoint.folder, dtype="auto", device_map="cpu", use_safetensors=True, trust_remote_code=False
     )
