@@ -9,8 +9,17 @@ from carscribe.packing import Branch, Layout, bucket_branches, common_prefix, la
 
 TOKENS = st.lists(st.integers(1, 99), min_size=1, max_size=9).map(tuple)
 LEAVES = st.lists(st.lists(st.integers(1, 99), min_size=2, max_size=6).map(tuple), max_size=4).map(tuple)
+HEADS = ((), (), (1, 2, 3, 4, 5, 6, 7, 8), (1, 2, 3, 4, 5, 6, 7, 8, 9, 9), (7,) * 12)
+
+
+def branches(head: tuple[int, ...], tokens: tuple[int, ...], leaves: tuple[tuple[int, ...], ...]) -> Branch:
+    return Branch(tokens=head + tokens, leaves=leaves)
+
+
 ROWS = st.lists(
-    st.lists(st.builds(Branch, tokens=TOKENS, leaves=LEAVES), min_size=1, max_size=6), min_size=1, max_size=4
+    st.lists(st.builds(branches, st.sampled_from(HEADS), TOKENS, LEAVES), min_size=1, max_size=6),
+    min_size=1,
+    max_size=4,
 )
 PREFIX = 50
 
@@ -64,6 +73,24 @@ def test_the_answer_sees_the_real_tokens_of_its_question_only(rows: list[list[Br
             assert tokens == (row[index].tokens if index >= 0 else ())
 
 
+def test_what_questions_begin_with_is_laid_out_once() -> None:
+    english, korean = (1, 2, 3, 4, 5, 6, 7, 8, 9), (11, 12, 13, 14, 15, 16, 17, 18)
+    row = [Branch(tokens=(*head, 20 + i, 30 + i)) for head in (english, korean) for i in range(3)]
+    row.append(Branch(tokens=(*korean, 40), leaves=((3, 9), (4, 9))))
+    row.append(Branch(tokens=(1, 2, 3, 50)))  # too little in common
+    layout = lay_out([row, row], prefix_tokens=PREFIX, quantum=1)
+    assert layout.token_ids.shape[1] == 9 + 8 + 6 * 2 + (1 + 2) + 4
+    assert layout.tree_mask.shape[0] == layout.stem_mask.shape[0] == 1
+    assert layout.answer_position[0].tolist() == [PREFIX + n for n in (11, 11, 11, 10, 10, 10, 4)] + [PREFIX]
+    apart = lay_out([row, row], prefix_tokens=PREFIX, quantum=1, head_tokens=0)
+    assert apart.token_ids.shape[1] == 3 * 11 + 3 * 10 + (9 + 2) + 4
+
+
+def test_rows_have_masks_of_their_own_when_their_heads_differ_in_length() -> None:
+    rows = [[Branch(tokens=(*range(1, length), 50 + i)) for i in range(2)] for length in (10, 12)]
+    assert lay_out(rows, prefix_tokens=PREFIX).tree_mask.shape[0] == 2
+
+
 def test_every_source_is_listed_once_though_all_choices_share_their_stems_end() -> None:
     branch = Branch(tokens=(1, 2), leaves=((3, 9), (4, 9), (5, 6, 9)))
     layout = lay_out([[branch]], prefix_tokens=PREFIX)
@@ -84,7 +111,7 @@ def test_rows_have_masks_of_their_own_when_their_choice_stems_differ_in_length()
 
 @pytest.mark.parametrize(("names", "shapes"), [((3, 4, 5), 1), ((3, 30), 1)])
 def test_the_shape_follows_the_longest_row_and_is_rounded(names: tuple[int, ...], shapes: int) -> None:
-    rows = [[Branch(tokens=(1,) * length)] * 3 for length in names]
+    rows = [[Branch(tokens=(i, *(1,) * (length - 1))) for i in range(3)] for length in names]
     layout = lay_out(rows, prefix_tokens=PREFIX, quantum=64)
     assert layout.token_ids.shape == (len(names), -(-3 * max(names) // 64) * 64)
     assert layout.open_branch.shape == (len(names), bucket_branches(3)) == (len(names), 4)

@@ -1,18 +1,19 @@
 """One row per photo: the prefix read once, and beside it every question as a branch of a tree.
 
-    prefix ─┬─ question 1 ── answer 1             open: the answer is decoded
-            ├─ question 2 ── answer 2
-            └─ question 3 ─┬─ choice a            choice: the leaves are scored, nothing is decoded
+    prefix ─┬─ head ─┬─ question 1 ── answer 1             open: the answer is decoded
+            │        └─ question 2 ── answer 2
+            └─ question 3 ─┬─ choice a                     choice: the leaves are scored, nothing is decoded
                            └─ choice b
 
-A branch sees the prefix, itself and, when it is a leaf, its stem; never its sisters. Its positions go on from where
-what it sees ends. So each branch computes what it would compute alone.
+A branch sees the prefix, itself and, when it is a leaf, its stem; never its sisters. A head is what several questions
+begin with, an instruction say, computed once for all of them. Positions go on from where what is seen ends. So each
+branch computes what it would compute alone.
 
 This module is arithmetic on token ids and lengths. It knows nothing of torch, of models, of images or of words; the
 engines and the trainer give its arrays to a model. Shapes: B rows, P prefix tokens, N branch tokens, R open branches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +74,10 @@ class Layout:
     leaves: tuple[Leaf, ...]
 
 
+HEAD_TOKENS = 8
+"""So many tokens must questions begin with alike to share a head."""
+
+
 def common_prefix(prompts: Sequence[tuple[int, ...]], *, at_least: int = 0, quantum: int = 1) -> int:
     """Length of the longest token run that all `prompts` start with, leaving each at least one token.
 
@@ -115,12 +120,25 @@ def round_up(count: int, quantum: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """A row's branches without their heads: `heads`, and for each branch which one it goes on from, -1 for none."""
+
+    heads: tuple[tuple[int, ...], ...]
+    head_of: tuple[int, ...]
+    branches: tuple[Branch, ...]
+
+    def head_tokens(self, index: int) -> int:
+        """The length of a branch's head."""
+        return len(self.heads[self.head_of[index]]) if self.head_of[index] >= 0 else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Slot:
     """A stretch of the N axis that holds one branch of every row: a stem, then its leaves' inputs one after another."""
 
     start: int
     stem_width: int
-    leaf_widths: tuple[int, ...]
+    leaf_widths: tuple[int, ...] = ()
 
     @property
     def leaf_starts(self) -> tuple[int, ...]:
@@ -132,40 +150,87 @@ class _Slot:
         return self.stem_width + sum(self.leaf_widths)
 
 
-def lay_out(rows: Sequence[Sequence[Branch]], *, prefix_tokens: int, pad_id: int = 0, quantum: int = 8) -> Layout:
+def lay_out(
+    rows: Sequence[Sequence[Branch]],
+    *,
+    prefix_tokens: int,
+    pad_id: int = 0,
+    quantum: int = 8,
+    head_tokens: int = HEAD_TOKENS,
+) -> Layout:
     """Place the branches of every row on one axis and say who sees whom.
 
     Rows may hold different branches, in number, length and kind: the j-th open branches of all rows share a slot as
-    wide as the longest, and so do the j-th choices. N is rounded up to a multiple of `quantum`, the open columns to
-    a bucket, so that batches of a run share few shapes.
+    wide as the longest, and so do the j-th choices, and the j-th heads. N is rounded up to a multiple of `quantum`, the
+    open columns to a bucket, so that batches of a run share few shapes. Branches that begin with the same `head_tokens`
+    tokens or more share a head; 0 for none.
 
     Raises: ValueError for a branch without tokens, or a leaf without an end.
     """
     _check(rows)
+    split = [_split(row, head_tokens) for row in rows]
     opens = [[i for i, branch in enumerate(row) if not branch.leaves] for row in rows]
     choices = [[i for i, branch in enumerate(row) if branch.leaves] for row in rows]
-    slots, open_slots = _place(rows, opens, choices)
-    width = round_up(sum(slot.width for slot in slots), quantum)
+    heads = _head_slots(split)
+    slots, open_slots = _place(split, opens, choices, start=sum(slot.width for slot in heads))
+    held = [_indices(opens[b], choices[b], open_slots, len(slots)) for b in range(len(rows))]
+    width = round_up(sum(slot.width for slot in (*heads, *slots)), quantum)
     token_ids = np.full((len(rows), width), pad_id, np.int64)
     position_ids = np.full((len(rows), width), prefix_tokens, np.int64)
-    for b, row in enumerate(rows):
-        for slot, index in zip(slots, _indices(opens[b], choices[b], open_slots, len(slots)), strict=True):
-            _fill(slot, row[index] if index >= 0 else None, token_ids[b], position_ids[b], prefix_tokens)
-    open_branch, last_token, answer_position, stem_lengths = _open_columns(rows, opens, slots, prefix_tokens)
-    source, scored, leaves = _scored(rows, choices, slots[open_slots:])
+    for b, row in enumerate(split):
+        for slot, head in zip(heads, row.heads, strict=False):
+            _fill(slot, Branch(tokens=head), token_ids[b], position_ids[b], prefix_tokens)
+        for slot, index in zip(slots, held[b], strict=True):
+            if index >= 0:
+                after = prefix_tokens + row.head_tokens(index)
+                _fill(slot, row.branches[index], token_ids[b], position_ids[b], after)
+    open_branch, last_token, answer_position = _open_columns(split, opens, slots, prefix_tokens)
+    source, scored, leaves = _scored(split, choices, slots[open_slots:])
     return Layout(
         prefix_tokens=prefix_tokens,
         token_ids=token_ids,
         position_ids=position_ids,
-        tree_mask=_tree_mask(rows, choices, slots, open_slots, width),
+        tree_mask=_tree_mask(split, held, heads, slots, open_slots, width),
         open_branch=open_branch,
         last_token=last_token,
         answer_position=answer_position,
-        stem_mask=_stem_mask(stem_lengths, slots[:open_slots], width),
+        stem_mask=_stem_mask(split, opens, heads, slots, open_branch.shape[1], width),
         source=source,
         scored=scored,
         leaves=leaves,
     )
+
+
+def _split(row: Sequence[Branch], head_tokens: int) -> _Row:
+    """Take the heads off: each the longest run that the branches with the same first tokens have in common."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    if head_tokens:
+        for i, branch in enumerate(row):
+            if len(branch.tokens) > head_tokens:
+                groups.setdefault(branch.tokens[:head_tokens], []).append(i)
+    heads: list[tuple[int, ...]] = []
+    head_of = [-1] * len(row)
+    for members in groups.values():
+        if len(members) > 1:
+            length = common_prefix([row[i].tokens for i in members])
+            for i in members:
+                head_of[i] = len(heads)
+            heads.append(row[members[0]].tokens[:length])
+    branches = tuple(
+        Branch(tokens=branch.tokens[len(heads[j]) if j >= 0 else 0 :], leaves=branch.leaves)
+        for branch, j in zip(row, head_of, strict=True)
+    )
+    return _Row(heads=tuple(heads), head_of=tuple(head_of), branches=branches)
+
+
+def _head_slots(rows: Sequence[_Row]) -> list[_Slot]:
+    slots: list[_Slot] = []
+    start = 0
+    for j in range(max((len(row.heads) for row in rows), default=0)):
+        width = max(len(row.heads[j]) for row in rows if j < len(row.heads))
+        slots.append(_Slot(start=start, stem_width=width))
+        start += width
+    return slots
 
 
 def _check(rows: Sequence[Sequence[Branch]]) -> None:
@@ -177,14 +242,13 @@ def _check(rows: Sequence[Sequence[Branch]]) -> None:
 
 
 def _place(
-    rows: Sequence[Sequence[Branch]], opens: list[list[int]], choices: list[list[int]]
+    rows: Sequence[_Row], opens: list[list[int]], choices: list[list[int]], *, start: int
 ) -> tuple[list[_Slot], int]:
     """All slots along the axis, open ones first, and how many of them are open."""
     slots: list[_Slot] = []
-    start = 0
     for members in (opens, choices):
         for j in range(max(map(len, members), default=0)):
-            held = [row[indices[j]] for row, indices in zip(rows, members, strict=True) if j < len(indices)]
+            held = [row.branches[indices[j]] for row, indices in zip(rows, members, strict=True) if j < len(indices)]
             widest = max(len(branch.leaves) for branch in held)
             leaf_widths = tuple(
                 max(len(branch.leaves[k]) - 1 for branch in held if k < len(branch.leaves)) for k in range(widest)
@@ -201,77 +265,93 @@ def _indices(opens: list[int], choices: list[int], open_slots: int, slots: int) 
     return [*opens, *padding, *choices, *[-1] * (slots - open_slots - len(choices))]
 
 
-def _fill(slot: _Slot, branch: Branch | None, token_ids: Ints, position_ids: Ints, prefix_tokens: int) -> None:
-    if branch is None:
-        return
+def _fill(slot: _Slot, branch: Branch, token_ids: Ints, position_ids: Ints, after: int) -> None:
+    """One branch of one row; `after` is the position it goes on from."""
     stem = len(branch.tokens)
     token_ids[slot.start : slot.start + stem] = branch.tokens
-    position_ids[slot.start : slot.start + slot.stem_width] = prefix_tokens + np.arange(slot.stem_width)
+    position_ids[slot.start : slot.start + slot.stem_width] = after + np.arange(slot.stem_width)
     for start, leaf in zip(slot.leaf_starts, branch.leaves, strict=False):
         inputs = len(leaf) - 1
         token_ids[start : start + inputs] = leaf[:-1]
-        position_ids[start : start + inputs] = prefix_tokens + stem + np.arange(inputs)
+        position_ids[start : start + inputs] = after + stem + np.arange(inputs)
 
 
 def _open_columns(
-    rows: Sequence[Sequence[Branch]], opens: list[list[int]], slots: list[_Slot], prefix_tokens: int
-) -> tuple[Ints, Ints, Ints, Ints]:
+    rows: Sequence[_Row], opens: list[list[int]], slots: list[_Slot], prefix_tokens: int
+) -> tuple[Ints, Ints, Ints]:
     columns = bucket_branches(max(map(len, opens), default=0))
     branch = np.full((len(rows), columns), -1, np.int64)
-    last, lengths = np.zeros_like(branch), np.zeros_like(branch)
+    last, position = np.zeros_like(branch), np.full_like(branch, prefix_tokens)
     for b, indices in enumerate(opens):
         for r, index in enumerate(indices):
-            lengths[b, r] = len(rows[b][index].tokens)
-            last[b, r] = slots[r].start + lengths[b, r] - 1
+            length = len(rows[b].branches[index].tokens)
+            last[b, r] = slots[r].start + length - 1
+            position[b, r] += rows[b].head_tokens(index) + length
             branch[b, r] = index
-    return branch, last, prefix_tokens + lengths, lengths
+    return branch, last, position
 
 
 def _tree_mask(
-    rows: Sequence[Sequence[Branch]], choices: list[list[int]], slots: list[_Slot], open_slots: int, width: int
+    rows: Sequence[_Row],
+    held: list[list[int]],
+    heads: list[_Slot],
+    slots: list[_Slot],
+    open_slots: int,
+    width: int,
 ) -> Bools:
-    """Causal inside each stem and each leaf; a leaf sees the real part of its stem.
+    """Causal inside each head, stem and leaf; a stem and its leaves see the head, a leaf the real part of its stem.
 
     Padding at the end of a stem lies in the future of all its real tokens, so that the causal triangle alone serves
-    rows of any question length. Only a leaf, which comes after the padding, needs to know the stem's true length:
-    the mask is per row when the rows' choice stems differ in length.
+    rows of any question length. Only what comes after the padding, a leaf or what goes on from a head, needs to know
+    the true length: the mask is per row when the rows differ in one.
     """
     shared = np.zeros((width, width), np.bool_)
-    for slot in slots:
+    for slot in (*heads, *slots):
         for start, length in zip((slot.start, *slot.leaf_starts), (slot.stem_width, *slot.leaf_widths), strict=True):
             shared[start : start + length, start : start + length] = np.tri(length, dtype=np.bool_)
-    stems = [
-        tuple(len(row[indices[j]].tokens) if j < len(indices) else 0 for j in range(len(slots) - open_slots))
-        for row, indices in zip(rows, choices, strict=True)
-    ]
-    distinct = [stems[0]] if len(set(stems)) == 1 else stems
+    sights = [tuple(_sights(row, indices, open_slots)) for row, indices in zip(rows, held, strict=True)]
+    distinct = sights[:1] if len(set(sights)) == 1 else sights
     masks = np.repeat(shared[None], len(distinct), axis=0)
-    for mask, lengths in zip(masks, distinct, strict=True):
-        for slot, length in zip(slots[open_slots:], lengths, strict=True):
-            mask[slot.start + slot.stem_width : slot.start + slot.width, slot.start : slot.start + length] = True
+    for mask, seen in zip(masks, distinct, strict=True):
+        for slot, (head, head_tokens, stem_tokens) in zip(slots, seen, strict=True):
+            end = slot.start + slot.width
+            if head >= 0:
+                mask[slot.start : end, heads[head].start : heads[head].start + head_tokens] = True
+            mask[slot.start + slot.stem_width : end, slot.start : slot.start + stem_tokens] = True
     return masks
 
 
-def _stem_mask(stem_lengths: Ints, slots: list[_Slot], width: int) -> Bools:
-    """Bool [1 or B, R, N]: the answer of column r sees the real tokens of slot r."""
-    same = bool((stem_lengths == stem_lengths[:1]).all())
-    lengths = stem_lengths[:1] if same else stem_lengths
-    starts = np.zeros(stem_lengths.shape[1], np.int64)
-    starts[: len(slots)] = [slot.start for slot in slots]
-    at = np.arange(width)
-    mask: Bools = (at >= starts[:, None]) & (at < (starts + lengths)[..., None])
-    return mask
+def _sights(row: _Row, indices: list[int], open_slots: int) -> Iterator[tuple[int, int, int]]:
+    """For each slot: the head seen there and its length, and the length of the stem that leaves see."""
+    for place, index in enumerate(indices):
+        if index < 0:
+            yield -1, 0, 0
+        else:
+            stem = len(row.branches[index].tokens) if place >= open_slots else 0
+            yield row.head_of[index], row.head_tokens(index), stem
 
 
-def _scored(
-    rows: Sequence[Sequence[Branch]], choices: list[list[int]], slots: list[_Slot]
-) -> tuple[Ints, Ints, tuple[Leaf, ...]]:
+def _stem_mask(
+    rows: Sequence[_Row], opens: list[list[int]], heads: list[_Slot], slots: list[_Slot], columns: int, width: int
+) -> Bools:
+    """Bool [1 or B, R, N]: the answer of column r sees the real tokens of slot r, and of its head."""
+    masks = np.zeros((len(rows), columns, width), np.bool_)
+    for mask, row, indices in zip(masks, rows, opens, strict=True):
+        for r, index in enumerate(indices):
+            start, head = slots[r].start, row.head_of[index]
+            mask[r, start : start + len(row.branches[index].tokens)] = True
+            if head >= 0:
+                mask[r, heads[head].start : heads[head].start + row.head_tokens(index)] = True
+    return masks[:1] if bool((masks == masks[:1]).all()) else masks
+
+
+def _scored(rows: Sequence[_Row], choices: list[list[int]], slots: list[_Slot]) -> tuple[Ints, Ints, tuple[Leaf, ...]]:
     source: dict[tuple[int, int], int] = {}
     scored: list[tuple[int, int, int]] = []
     leaves: list[Leaf] = []
     for b, indices in enumerate(choices):
         for slot, index in zip(slots, indices, strict=False):
-            branch = rows[b][index]
+            branch = rows[b].branches[index]
             stem_end = slot.start + len(branch.tokens) - 1
             for k, (start, leaf) in enumerate(zip(slot.leaf_starts, branch.leaves, strict=False)):
                 for i, token in enumerate(leaf):

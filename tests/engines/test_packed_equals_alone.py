@@ -11,6 +11,7 @@ import torch
 from alone import Alone, Recording, choice_prompt, open_prompt, photo
 
 from carscribe.engines.checkpoint import open_checkpoint
+from carscribe.packing import lay_out
 from carscribe.records import Prompt, Request
 
 QUESTIONS = (
@@ -160,6 +161,28 @@ def test_a_shared_instruction_is_read_with_the_photo_and_changes_nothing(random_
     image_end = engine._prompts.image_end(prompts[0].text, 1)
     assert len(engine._encode([request]).prefix) >= image_end + 8
     assert_equals_alone(engine, Alone(folder), [request])
+
+
+def test_instructions_in_two_languages_are_read_once_each_and_change_nothing(random_checkpoint: Make) -> None:
+    folder = random_checkpoint()
+    heads = (
+        "Answer in short phrases separated by commas, at most twelve words: ",
+        "짧은 명사구만 쉼표로 구분해 답하세요: ",
+    )
+    prompts = [open_prompt(head + aspect) for head in heads for aspect in ("wheels", "\ngrille", "3 lamps", "휠")]
+    prompts.insert(3, choice_prompt(heads[1] + "어떤 차인가요?", CHOICES))
+    prompts.append(choice_prompt(heads[0] + "which body?", CHOICES))
+    requests = [
+        Request(tiles=photo(1, 1), prompts=tuple(prompts)),
+        Request(tiles=photo(2, 1), prompts=(*prompts[2:], open_prompt("another question altogether"))),
+    ]
+    engine = engine_of(folder)
+    asked = engine._encode(requests)
+    apart = sum(len(branch.tokens) for branch in asked.rows[0])
+    together = lay_out(asked.rows[:1], prefix_tokens=len(asked.prefix), quantum=1)
+    leaves = sum(len(leaf) - 1 for branch in asked.rows[0] for leaf in branch.leaves)
+    assert together.token_ids.shape[1] - leaves < 0.7 * apart
+    assert_equals_alone(engine, Alone(folder), requests)
 
 
 def test_one_question_alone_in_its_batch_equals_alone(random_checkpoint: Make) -> None:

@@ -66,7 +66,8 @@ def pack(rows: Sequence[Sequence[Tokens]], *, pad_id: int, quantum: int = 8) -> 
         [Branch(tokens=(*pair.prompt[length:], *pair.answer)) for pair in row]
         for row, length in zip(ordered, own, strict=True)
     ]
-    layout = lay_out(branches, prefix_tokens=prefix_tokens, pad_id=pad_id, quantum=quantum)
+    # No heads: two pairs of one question would begin alike past it, and a head is learned by none.
+    layout = lay_out(branches, prefix_tokens=prefix_tokens, pad_id=pad_id, quantum=quantum, head_tokens=0)
     width = layout.token_ids.shape[1]
     token_ids = np.full((len(rows), prefix_tokens + width), pad_id, np.int64)
     token_ids[:, prefix_tokens:] = layout.token_ids
