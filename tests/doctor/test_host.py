@@ -313,7 +313,14 @@ def test_a_healthy_machine_has_nothing_but_what_is_there_to_say(healthy: Make) -
         ({"probed": unseen()}, "Models", "note", "Without a GPU", "--model demo"),
         ({"probed": probed({"free_bytes": 8 * GIB})}, "Models", "ok", "InternVL3-2B-hf fits", None),
         ({"probed": probed({"free_bytes": GIB})}, "Models", "problem", "InternVL3-1B-hf takes 1.7 GiB", "Free some"),
-        ({"environment": {}}, "Allocator", "note", "not set", "export PYTORCH_ALLOC_CONF=expandable_segments:True"),
+        ({"environment": {}}, "Allocator", "ok", "Carscribe sets by itself", None),
+        (
+            {"environment": {"PYTORCH_ALLOC_CONF": "max_split_size_mb:64"}},
+            "Allocator",
+            "note",
+            "unusable gaps",
+            "export PYTORCH_ALLOC_CONF=expandable_segments:True",
+        ),
         (
             {"environment": {"PYTORCH_ALLOC_CONF": "a:1", "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}},
             "Allocator",

@@ -1,5 +1,6 @@
 """A model is chosen before it is fetched or loaded, and what cannot be run is said as early as it can be known."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ import huggingface_hub
 import pytest
 from fake_hub import COMMIT, NAME, FakeHub, serving
 
-from carscribe.engines.choosing import choose_model, open_engine
+from carscribe.engines.choosing import ALLOCATOR_SETTINGS, choose_model, open_engine
 from carscribe.engines.hub import Hub, Transfer
 from carscribe.errors import CheckpointError, InputError, MissingExtraError
 
@@ -42,6 +43,23 @@ def test_a_hub_model_is_chosen_from_its_small_files_and_fetched_when_it_is_loade
     assert engine.card.weights == f"hub:{COMMIT}"
     assert engine.reserved == choice.checkpoint.reserved
     assert engine.tiling == choice.checkpoint.tiling
+
+
+@pytest.mark.parametrize(
+    ("given", "after"),
+    [
+        ({}, {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}),
+        ({"PYTORCH_CUDA_ALLOC_CONF": "backend:native"}, {"PYTORCH_CUDA_ALLOC_CONF": "backend:native"}),
+        ({"PYTORCH_ALLOC_CONF": ""}, {"PYTORCH_ALLOC_CONF": ""}),
+    ],
+)
+def test_the_allocator_grows_its_segments_unless_it_was_set_up(
+    given: dict[str, str], after: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ALLOCATOR_SETTINGS} | given
+    monkeypatch.setattr("os.environ", environment)
+    choose_model("demo", device="cpu")
+    assert {name: environment[name] for name in ALLOCATOR_SETTINGS if name in environment} == after
 
 
 def test_a_device_that_is_not_there_is_said_before_the_weights_are_fetched(served: FakeHub, hub: Hub) -> None:

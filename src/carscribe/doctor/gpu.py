@@ -123,11 +123,13 @@ def check_allocator(machine: Machine) -> Iterator[Finding]:
         )
     elif "expandable_segments:true" in told.lower().replace(" ", ""):
         yield Finding(topic="Allocator", status="ok", what=told)
+    elif not told:
+        yield Finding(topic="Allocator", status="ok", what="expandable_segments:True, which Carscribe sets by itself.")
     else:
         yield Finding(
             topic="Allocator",
             status="note",
-            what=f"{told or 'PYTORCH_ALLOC_CONF is not set'}: batches of many shapes may leave unusable gaps.",
+            what=f"{told}: batches of many shapes may leave unusable gaps.",
             advice="export PYTORCH_ALLOC_CONF=expandable_segments:True",
         )
 

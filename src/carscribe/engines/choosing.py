@@ -3,6 +3,7 @@
 A model is chosen before it is fetched or loaded, and without torch when the user named it.
 """
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,6 +24,9 @@ DTYPES = ("auto", "bfloat16", "float16", "float32")
 DEMO = "demo"
 SMALLEST = "OpenGVLab/InternVL3-1B-hf"
 NEEDED = ("torch", "transformers", "accelerate")
+
+ALLOCATOR_SETTINGS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+"""Where torch reads how its allocator is to behave: the name since 2.9, and the one before."""
 
 TYPICAL_ROW = RowShape(tiles=13, branch_tokens=512, columns=8, new_tokens=40)
 """One photo of the most tiles, asked the default recipe: what a model must hold besides its weights to be picked."""
@@ -120,6 +124,7 @@ def choose_model(
     """
     if not all(map(find_spec, NEEDED)):
         raise MissingExtraError("Running a model", extra="local")
+    _prefer_growing_segments()
     if dtype not in DTYPES:
         raise InputError(f"No dtype {dtype!r}. Give one of: {', '.join(DTYPES)}.")
     if device is not None and not re.fullmatch(r"[a-z]+(:\d+)?", device):
@@ -179,6 +184,15 @@ def pull(model: str, revision: str | None = None, progress: Progress = unseen, *
     checkpoint = open_checkpoint(model, revision, hub=hub)
     was_here = checkpoint.has_weights
     return Pulled(checkpoint=fetch_weights(checkpoint, progress, hub=hub), was_here=was_here)
+
+
+def _prefer_growing_segments() -> None:
+    """Have CUDA's allocator grow its segments, so that batches of many shapes leave no gaps that nothing fits in.
+
+    It looks when it first allocates. What the user set stays.
+    """
+    if not any(name in os.environ for name in ALLOCATOR_SETTINGS):
+        os.environ[ALLOCATOR_SETTINGS[0]] = "expandable_segments:True"
 
 
 def _demo(revision: str | None, note: Say) -> Checkpoint:
