@@ -1,0 +1,161 @@
+"""Carscribe as it ships: `carscribe.describe` into a workspace, from files to answers on disk.
+
+usage: python bench/versus/ours.py --model DIR --work DIR --to FILE [--dtype bfloat16] [--tiles 1 7] [--works eight one]
+
+Answers are made as long as the work says, by their caps and with no token that ends one. Before each row a short run
+has shapes compiled and captured; `warm_up_s` says how long the first took.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from work import GRID_TILES, make_files, questions, take
+
+import carscribe
+from carscribe.engines import local
+from carscribe.engines.choosing import open_engine
+from carscribe.engines.local import LocalEngine
+from carscribe.packing import Layout
+from carscribe.records import Request
+
+LEAST_S = 35.0
+
+
+def recipe_of(work: str, folder: Path) -> tuple[str, list[str]]:
+    """The recipe and languages to ask."""
+    if work.startswith("designer"):
+        return "designer", ["en", "ko"] if work == "designer-en-ko" else ["en"]
+    asked = questions(work)
+    path = folder / f"{work}.toml"
+    rows = "".join(
+        f'[[questions]]\nid = "q{i}"\npriority = {i}\nmax_new_tokens = {question.new_tokens}\n'
+        f"text.en = {json.dumps(question.text)}\n\n"
+        for i, question in enumerate(asked)
+    )
+    path.write_text(f'id = "{work}"\nversion = 1\nlanguages = ["en"]\n\n{rows}', "utf-8")
+    return str(path), ["en"]
+
+
+def force_lengths(engine: LocalEngine, work: str) -> None:
+    """Have each open answer end where the work says, and nowhere else."""
+    asked = questions(work)
+    lengths = {q.text: (i, q) for i, q in enumerate(asked)}
+    seen = iter(range(1_000_000))
+
+    def caps(requests: list[Request], layout: Layout) -> torch.Tensor:
+        found = np.zeros_like(layout.open_branch)
+        photos = [next(seen) for _ in requests]
+        for (b, r), index in np.ndenumerate(layout.open_branch):
+            if index >= 0:
+                at, question = lengths[requests[b].prompts[int(index)].text]
+                found[b, r] = question.tokens(photos[b], at)
+        return torch.from_numpy(found)
+
+    engine._end_ids = (-1,)
+    local._caps = caps
+
+
+@contextmanager
+def gpu_watched() -> Iterator[list[float]]:
+    """How busy the GPU says it is, in percent, five times a second."""
+    seen: list[float] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.2):
+            try:
+                seen.append(float(torch.cuda.utilization()))
+            except (RuntimeError, ModuleNotFoundError, AttributeError):
+                return
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+def run(engine: LocalEngine, photos: list[Path], work: str, tiles: int, folder: Path) -> dict[str, Any]:
+    """One describe; the figures."""
+    recipe, languages = recipe_of(work, folder)
+    force_lengths(engine, work)
+    workspace = Path(tempfile.mkdtemp(dir=folder)) / "ws"
+    with gpu_watched() as busy:
+        start = time.perf_counter()
+        answered = sum(
+            bool(result.answers)
+            for result in carscribe.describe(
+                photos,
+                workspace=workspace,
+                recipes=[recipe],
+                languages=languages,
+                max_tiles=GRID_TILES[tiles],
+                engine=engine,
+            )
+        )
+        seconds = time.perf_counter() - start
+    if answered != len(photos):
+        raise SystemExit(f"{len(photos) - answered} of {len(photos)} photos have no answers")
+    return {
+        "photos": len(photos),
+        "seconds": round(seconds, 2),
+        "photos_per_s": round(len(photos) / seconds, 2),
+        "gpu_busy_percent": round(float(np.mean(busy)), 1) if busy else None,
+    }
+
+
+def main() -> None:
+    """All rows, one engine."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--to", type=Path, required=True)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--tiles", type=int, nargs="+", default=[1, 7])
+    parser.add_argument("--works", nargs="+", default=["eight"])
+    parser.add_argument("--photos", type=int, default=3000)
+    parser.add_argument("--seconds", type=float, default=LEAST_S)
+    options = parser.parse_args()
+    start = time.perf_counter()
+    engine = open_engine(options.model, device=options.device, dtype=options.dtype)
+    figures: dict[str, Any] = {"contender": "carscribe", "dtype": engine.card.dtype, "rows": []}
+    figures["load_s"] = round(time.perf_counter() - start, 1)
+    if options.device.startswith("cuda"):
+        engine._until_compiled_s = 0.0  # behind the first batch
+    used = 0
+    for tiles in options.tiles:
+        files = make_files(options.work, tiles, options.photos)
+        for work in options.works:
+            batch = 64 if options.device.startswith("cuda") else 4
+            for _ in range(2):  # a shape is captured when it comes for the second time
+                warm = run(engine, take(files, used, 3 * batch), work, tiles, options.work)
+                used += 3 * batch
+                figures.setdefault("warm_up_s", warm["seconds"])
+            wanted = max(3 * batch, round(options.seconds * warm["photos_per_s"]))
+            row = run(engine, take(files, used, min(wanted, len(files) - used)), work, tiles, options.work)
+            used += row["photos"]
+            figures["rows"].append({"work": work, "tiles": tiles, **row})
+            print(json.dumps(figures["rows"][-1]), flush=True)
+            options.to.write_text(json.dumps(figures, indent=1) + "\n")
+    figures["peak_gib"] = round((engine.peak_bytes or 0) / 2**30, 2)
+    options.to.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

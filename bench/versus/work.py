@@ -1,0 +1,120 @@
+"""The same work for every contender: photos on disk, questions, how long each answer is."""
+
+import os
+import random
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+WIDTH_PX, HEIGHT_PX = 4032, {1: 2688, 7: 2688, 13: 3024}
+GRID_TILES = {1: 1, 7: 6, 13: 12}
+"""The largest grid that cuts a photo of 3:2 into 1 or 7 tiles, one of 4:3 into 13."""
+
+CANVAS_PX = {1: (448, 448), 7: (1344, 896), 13: (1792, 1344)}
+PICTURES = 48
+"""Different pictures; files beyond them differ in bytes behind the picture's end, so that none is known already."""
+
+ASPECTS = (
+    "body type",
+    "proportions and stance",
+    "surface treatment",
+    "lighting design",
+    "grille pattern",
+    "wheel design",
+    "colour and finish",
+    "unique or futuristic elements",
+)
+
+LENGTHS = (4, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 15, 16, 17, 18, 19, 20, 22, 24, 40)
+"""New tokens of an open answer of `designer`: mean 12.7, 95th percentile 24, most 40."""
+
+JSON_TOKENS = 200
+CHOICE_TOKENS = 3
+"""What an engine without choices generates for one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A question's text, and how many tokens its answer has: None where it is drawn from LENGTHS."""
+
+    text: str
+    new_tokens: int | None
+    choice: bool = False
+
+    def tokens(self, photo: int, at: int) -> int:
+        """How many tokens the answer about this photo has; the same for every contender."""
+        if self.new_tokens is not None:
+            return self.new_tokens
+        return random.Random(photo * 1000 + at).choice(LENGTHS)
+
+
+def questions(work: str) -> tuple[Question, ...]:
+    """What `work` asks of each photo: eight, one, designer or designer-en-ko."""
+    if work == "eight":
+        return tuple(
+            Question(text=f"Describe only the {aspect} of this car in at most twelve words.", new_tokens=20)
+            for aspect in ASPECTS
+        )
+    from carscribe.recipes.loading import load_recipe
+    from carscribe.recipes.rendering import render
+    from carscribe.records import Metadata
+
+    if work == "one":
+        (prompt,) = render(load_recipe("brief"), Metadata(), ["en"])
+        return (Question(text=prompt.text, new_tokens=96),)
+    languages = ["en", "ko"] if work == "designer-en-ko" else ["en"]
+    return tuple(
+        Question(text=prompt.text, new_tokens=CHOICE_TOKENS if prompt.choices else None, choice=bool(prompt.choices))
+        for prompt in render(load_recipe("designer"), Metadata(), languages)
+    )
+
+
+def together() -> Question:
+    """All eight at once, as one answer."""
+    return Question(
+        text=f"Answer as JSON with a short phrase for each of: {', '.join(ASPECTS)}.", new_tokens=JSON_TOKENS
+    )
+
+
+def make_files(folder: Path, tiles: int, count: int) -> list[Path]:
+    """`count` JPEG files of 11 to 12 megapixels, of their own bytes each."""
+    folder = folder / f"photos-{HEIGHT_PX[tiles]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{i:05}.jpg" for i in range(count)]
+    with ProcessPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        list(pool.map(partial(_draw, HEIGHT_PX[tiles]), paths[:PICTURES]))
+        list(pool.map(_copy, paths[PICTURES:], chunksize=32))
+    return paths
+
+
+def _draw(height_px: int, path: Path) -> None:
+    if not path.exists():
+        noise = np.random.default_rng(int(path.stem)).integers(0, 255, (96, 128, 3), np.uint8)
+        picture = Image.fromarray(noise).resize((WIDTH_PX, height_px), Image.Resampling.BICUBIC)
+        picture.save(path, quality=90)
+
+
+def _copy(path: Path) -> None:
+    if not path.exists():
+        number = int(path.stem)
+        content = path.with_name(f"{number % PICTURES:05}.jpg").read_bytes()
+        path.write_bytes(content + str(number).encode())
+
+
+def read(path: Path, canvas_px: tuple[int, int]) -> Image.Image:
+    """As an expert reads them for an engine that resizes by itself: shrunk on load, then to the canvas."""
+    image = Image.open(path)
+    image.draft("RGB", canvas_px)
+    return image.convert("RGB").resize(canvas_px, Image.Resampling.BICUBIC)
+
+
+def take(paths: Sequence[Path], used: int, count: int) -> list[Path]:
+    """The next `count` that were not used. Raises: ValueError when there are too few."""
+    if used + count > len(paths):
+        raise ValueError(f"{len(paths)} photos are too few: {used + count} are wanted. Give --photos.")
+    return list(paths[used : used + count])
