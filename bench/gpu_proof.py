@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,11 @@ class Recording(LocalEngine):
 
     said: list[list[int]]
 
-    def _open(self, prompt: Prompt, tokens: list[int]) -> Any:
-        answer = super()._open(prompt, tokens)
-        self.said.append(tokens[: answer.tokens + (answer.finish == "stop")])
-        return answer
+    def _opens(self, prompts: Sequence[Prompt], said: Sequence[list[int]]) -> Any:
+        answers = super()._opens(prompts, said)
+        for answer, tokens in zip(answers, said, strict=True):
+            self.said.append(tokens[: answer.tokens + (answer.finish == "stop")])
+        return answers
 
 
 @torch.inference_mode()

@@ -163,38 +163,44 @@ def lay_out(
     Rows may hold different branches, in number, length and kind: the j-th open branches of all rows share a slot as
     wide as the longest, and so do the j-th choices, and the j-th heads. N is rounded up to a multiple of `quantum`, the
     open columns to a bucket, so that batches of a run share few shapes. Branches that begin with the same `head_tokens`
-    tokens or more share a head; 0 for none.
+    tokens or more share a head; 0 for none. Rows that are one object are worked out once.
 
     Raises: ValueError for a branch without tokens, or a leaf without an end.
     """
-    _check(rows)
-    split = [_split(row, head_tokens) for row in rows]
-    opens = [[i for i, branch in enumerate(row) if not branch.leaves] for row in rows]
-    choices = [[i for i, branch in enumerate(row) if branch.leaves] for row in rows]
+    distinct = {id(row): row for row in rows}
+    places = {key: d for d, key in enumerate(distinct)}
+    order = np.array([places[id(row)] for row in rows])
+    _check(list(distinct.values()))
+    split = [_split(row, head_tokens) for row in distinct.values()]
+    opens = [[i for i, branch in enumerate(row.branches) if not branch.leaves] for row in split]
+    choices = [[i for i, branch in enumerate(row.branches) if branch.leaves] for row in split]
     heads = _head_slots(split)
     slots, open_slots = _place(split, opens, choices, start=sum(slot.width for slot in heads))
-    held = [_indices(opens[b], choices[b], open_slots, len(slots)) for b in range(len(rows))]
+    held = [_indices(opens[d], choices[d], open_slots, len(slots)) for d in range(len(split))]
     width = round_up(sum(slot.width for slot in (*heads, *slots)), quantum)
-    token_ids = np.full((len(rows), width), pad_id, np.int64)
-    position_ids = np.full((len(rows), width), prefix_tokens, np.int64)
-    for b, row in enumerate(split):
+    token_ids = np.full((len(split), width), pad_id, np.int64)
+    position_ids = np.full((len(split), width), prefix_tokens, np.int64)
+    for d, row in enumerate(split):
         for slot, head in zip(heads, row.heads, strict=False):
-            _fill(slot, Branch(tokens=head), token_ids[b], position_ids[b], prefix_tokens)
-        for slot, index in zip(slots, held[b], strict=True):
+            _fill(slot, Branch(tokens=head), token_ids[d], position_ids[d], prefix_tokens)
+        for slot, index in zip(slots, held[d], strict=True):
             if index >= 0:
                 after = prefix_tokens + row.head_tokens(index)
-                _fill(slot, row.branches[index], token_ids[b], position_ids[b], after)
+                _fill(slot, row.branches[index], token_ids[d], position_ids[d], after)
     open_branch, last_token, answer_position = _open_columns(split, opens, slots, prefix_tokens)
-    source, scored, leaves = _scored(split, choices, slots[open_slots:])
+    tree_mask = _tree_mask(split, held, heads, slots, open_slots, width)
+    stem_mask = _stem_mask(split, opens, heads, slots, open_branch.shape[1], width)
+    scored_rows = [_scored(row, indices, slots[open_slots:]) for row, indices in zip(split, choices, strict=True)]
+    source, scored, leaves = _of_all_rows([scored_rows[d] for d in order])
     return Layout(
         prefix_tokens=prefix_tokens,
-        token_ids=token_ids,
-        position_ids=position_ids,
-        tree_mask=_tree_mask(split, held, heads, slots, open_slots, width),
-        open_branch=open_branch,
-        last_token=last_token,
-        answer_position=answer_position,
-        stem_mask=_stem_mask(split, opens, heads, slots, open_branch.shape[1], width),
+        token_ids=token_ids[order],
+        position_ids=position_ids[order],
+        tree_mask=tree_mask if len(tree_mask) == 1 else tree_mask[order],
+        open_branch=open_branch[order],
+        last_token=last_token[order],
+        answer_position=answer_position[order],
+        stem_mask=stem_mask if len(stem_mask) == 1 else stem_mask[order],
         source=source,
         scored=scored,
         leaves=leaves,
@@ -345,21 +351,41 @@ def _stem_mask(
     return masks[:1] if bool((masks == masks[:1]).all()) else masks
 
 
-def _scored(rows: Sequence[_Row], choices: list[list[int]], slots: list[_Slot]) -> tuple[Ints, Ints, tuple[Leaf, ...]]:
-    source: dict[tuple[int, int], int] = {}
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Scored:
+    """One row's `source` [U] on the N axis, `scored` [M, 3], and the (branch, choice) of each of its leaves."""
+
+    source: Ints
+    scored: Ints
+    leaves: tuple[tuple[int, int], ...]
+
+
+def _scored(row: _Row, indices: list[int], slots: list[_Slot]) -> _Scored:
+    source: dict[int, int] = {}
     scored: list[tuple[int, int, int]] = []
-    leaves: list[Leaf] = []
-    for b, indices in enumerate(choices):
-        for slot, index in zip(slots, indices, strict=False):
-            branch = rows[b].branches[index]
-            stem_end = slot.start + len(branch.tokens) - 1
-            for k, (start, leaf) in enumerate(zip(slot.leaf_starts, branch.leaves, strict=False)):
-                for i, token in enumerate(leaf):
-                    place = (b, stem_end if i == 0 else start + i - 1)
-                    scored.append((source.setdefault(place, len(source)), token, len(leaves)))
-                leaves.append(Leaf(row=b, branch=index, choice=k))
-    return (
-        np.array(list(source), np.int64).reshape(-1, 2),
-        np.array(scored, np.int64).reshape(-1, 3),
-        tuple(leaves),
+    leaves: list[tuple[int, int]] = []
+    for slot, index in zip(slots, indices, strict=False):
+        branch = row.branches[index]
+        stem_end = slot.start + len(branch.tokens) - 1
+        for k, (start, leaf) in enumerate(zip(slot.leaf_starts, branch.leaves, strict=False)):
+            for i, token in enumerate(leaf):
+                place = stem_end if i == 0 else start + i - 1
+                scored.append((source.setdefault(place, len(source)), token, len(leaves)))
+            leaves.append((index, k))
+    return _Scored(
+        source=np.array(list(source), np.int64),
+        scored=np.array(scored, np.int64).reshape(-1, 3),
+        leaves=tuple(leaves),
     )
+
+
+def _of_all_rows(rows: Sequence[_Scored]) -> tuple[Ints, Ints, tuple[Leaf, ...]]:
+    """What is scored in each row, one after another, with indices into the whole."""
+    sources, scored, leaves = [], [], list[Leaf]()
+    places = 0
+    for b, row in enumerate(rows):
+        sources.append(np.column_stack([np.full(len(row.source), b), row.source]))
+        scored.append(row.scored + np.array([places, 0, len(leaves)]))
+        leaves += [Leaf(row=b, branch=branch, choice=choice) for branch, choice in row.leaves]
+        places += len(row.source)
+    return np.concatenate(sources).astype(np.int64), np.concatenate(scored), tuple(leaves)

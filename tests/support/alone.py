@@ -66,11 +66,12 @@ class Recording(LocalEngine):
         self._rows = {id(prompt): row for row, request in enumerate(requests) for prompt in request.prompts}
         return super().answer(requests)
 
-    def _open(self, prompt: Prompt, tokens: list[int]) -> Answer:
-        answer = super()._open(prompt, tokens)
-        ended = answer.finish == "stop"
-        self.ids[self._rows[id(prompt)], prompt.question_id] = tokens[: answer.tokens + ended]
-        return answer
+    def _opens(self, prompts: Sequence[Prompt], said: Sequence[list[int]]) -> list[Answer]:
+        answers = super()._opens(prompts, said)
+        for prompt, answer, tokens in zip(prompts, answers, said, strict=True):
+            ended = answer.finish == "stop"
+            self.ids[self._rows[id(prompt)], prompt.question_id] = tokens[: answer.tokens + ended]
+        return answers
 
 
 def open_prompt(text: str, *, new: int = 10, name: str | None = None) -> Prompt:

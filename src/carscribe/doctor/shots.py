@@ -116,12 +116,13 @@ def _keep_tokens(engine: "LocalEngine") -> dict[int, tuple[int, ...]]:
     """
     tokens: dict[int, tuple[int, ...]] = {}
     inner: Any = engine
-    turn_into_text = inner._open
+    turn_into_text = inner._opens
 
-    def keep(prompt: Prompt, ids: list[int]) -> Answer:
-        answer: Answer = turn_into_text(prompt, ids)
-        tokens[id(prompt)] = tuple(ids[: answer.tokens + (answer.finish == "stop")])
-        return answer
+    def keep(prompts: Sequence[Prompt], said: Sequence[list[int]]) -> list[Answer]:
+        answers: list[Answer] = turn_into_text(prompts, said)
+        for prompt, ids, answer in zip(prompts, said, answers, strict=True):
+            tokens[id(prompt)] = tuple(ids[: answer.tokens + (answer.finish == "stop")])
+        return answers
 
-    inner._open = keep
+    inner._opens = keep
     return tokens

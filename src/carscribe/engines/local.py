@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -204,31 +204,36 @@ class LocalEngine:
                 sampler=sampler,
                 graphs=self._graphs,
             ).tolist()
-            for (b, r), index in np.ndenumerate(layout.open_branch):
-                if index >= 0:
-                    answers[b][int(index)] = self._open(requests[b].prompts[int(index)], tokens[b][r])
+            columns = [(b, r, int(index)) for (b, r), index in np.ndenumerate(layout.open_branch) if index >= 0]
+            opens = self._opens([requests[b].prompts[i] for b, _, i in columns], [tokens[b][r] for b, r, _ in columns])
+            for (b, _, index), answer in zip(columns, opens, strict=True):
+                answers[b][index] = answer
         return [tuple(row[i] for i in range(len(row))) for row in answers]
 
     def _encode(self, requests: list[Request]) -> _Asked:
         tiles = len(requests[0].tiles)
         if any(len(request.tiles) != tiles for request in requests):
             raise ValueError("All photos of a batch must have the same number of tiles.")
-        ids = [[self._prompts.ids(prompt.text, tiles) for prompt in request.prompts] for request in requests]
+        ids = {
+            prompts: [self._prompts.ids(prompt.text, tiles) for prompt in prompts]
+            for prompts in dict.fromkeys(request.prompts for request in requests)
+        }
         image_end = self._prompts.image_end(requests[0].prompts[0].text, tiles)
-        prefix = common_prefix([x for row in ids for x in row], at_least=image_end, quantum=PREFIX_QUANTUM)
+        prefix = common_prefix([x for row in ids.values() for x in row], at_least=image_end, quantum=PREFIX_QUANTUM)
         if prefix < image_end:
             raise EngineError(
                 f"{self._checkpoint.name}: its chat template puts a question before the photo, so that photos cannot "
                 "be read once for all questions."
             )
-        rows = tuple(
-            tuple(
+        branches = {
+            prompts: tuple(
                 self._prompts.branch(prompt.text, prompt.choices, x, prefix)
-                for prompt, x in zip(request.prompts, row, strict=True)
+                for prompt, x in zip(prompts, row, strict=True)
             )
-            for request, row in zip(requests, ids, strict=True)
-        )
-        return _Asked(ids[0][0][:prefix], rows)
+            for prompts, row in ids.items()
+        }
+        rows = tuple(branches[request.prompts] for request in requests)
+        return _Asked(next(iter(ids.values()))[0][:prefix], rows)
 
     def _check_length(self, layout: Layout, steps: int) -> None:
         longest = int(layout.position_ids.max()) + 1 + steps
@@ -269,27 +274,41 @@ class LocalEngine:
                 draws[b, r] = draws_of(requests[b].seed, requests[b].prompts[index].text, steps)
         return Sampler(temperatures=temperatures.to(self._device), draws=draws.to(self._device))
 
-    def _open(self, prompt: Prompt, tokens: list[int]) -> Answer:
-        tokens = tokens[: prompt.max_new_tokens]
-        end = next((i for i, token in enumerate(tokens) if token in self._end_ids), None)
-        kept = tokens if end is None else tokens[:end]
-        return Answer(
-            recipe_id=prompt.recipe_id,
-            question_id=prompt.question_id,
-            language=prompt.language,
-            text=self._prompts.text(kept),
-            tokens=len(kept),
-            finish="length" if end is None else "stop",
-        )
+    def _opens(self, prompts: Sequence[Prompt], said: Sequence[list[int]]) -> list[Answer]:
+        """The open answers to prompts from the tokens that were said; what follows an end or a cap is left out."""
+        kept, finishes = list[list[int]](), list[Literal["length", "stop"]]()
+        for prompt, tokens in zip(prompts, said, strict=True):
+            allowed = tokens[: prompt.max_new_tokens]
+            end = next((i for i, token in enumerate(allowed) if token in self._end_ids), None)
+            kept.append(allowed if end is None else allowed[:end])
+            finishes.append("length" if end is None else "stop")
+        return [
+            Answer(
+                recipe_id=prompt.recipe_id,
+                question_id=prompt.question_id,
+                language=prompt.language,
+                text=text,
+                tokens=len(tokens),
+                finish=finish,
+            )
+            for prompt, text, tokens, finish in zip(prompts, self._prompts.texts(kept), kept, finishes, strict=True)
+        ]
 
     def _pixels(self, requests: list[Request]) -> Iterator[torch.Tensor]:
         """All tiles as the vision tower wants them, [tiles, 3, px, px], a chunk at a time."""
         mean = torch.tensor(self._checkpoint.mean, device=self._device)
         std = torch.tensor(self._checkpoint.std, device=self._device)
-        tiles = np.concatenate([request.tiles for request in requests])
-        at_once = self._limits.vision_tiles
-        for start in range(0, len(tiles), at_once):
-            chunk = torch.from_numpy(tiles[start : start + at_once]).to(self._device)
+        each, at_once = len(requests[0].tiles), self._limits.vision_tiles
+        total = each * len(requests)
+        for start in range(0, total, at_once):
+            stop = min(total, start + at_once)
+            held = range(start // each, -(-stop // each))
+            parts = [requests[i].tiles[max(0, start - i * each) : stop - i * each] for i in held]
+            # In pinned memory, the GPU fetches them while the next ones are put together.
+            shape = (stop - start, *requests[0].tiles.shape[1:])
+            tiles = torch.empty(shape, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
+            np.concatenate(parts, out=tiles.numpy())
+            chunk = tiles.to(self._device, non_blocking=True)
             yield ((chunk.float() / self._checkpoint.divisor - mean) / std).permute(0, 3, 1, 2).contiguous()
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:

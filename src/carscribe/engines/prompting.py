@@ -88,10 +88,15 @@ class PromptEncoder:
         """What follows the first `prefix` of `ids`, as a branch of the photo's row."""
         return Branch(tokens=tuple(ids[prefix:]), leaves=self.leaves(text, choices) if choices else ())
 
+    def texts(self, answers: Sequence[Sequence[int]]) -> list[str]:
+        """The words of answers. Special tokens are left out; white space around them goes, since nobody sees it."""
+        # All at once by the tokenizer beneath: a call of transformers' takes longer than the decoding.
+        beneath = self._tokenizer.backend_tokenizer
+        return [words.strip() for words in beneath.decode_batch(list(answers), skip_special_tokens=True)]
+
     def text(self, ids: Sequence[int]) -> str:
-        """An answer's words. Special tokens are left out; white space around it goes, since nobody sees it."""
-        words: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return words.strip()
+        """One answer's words."""
+        return self.texts([ids])[0]
 
     def _unexpanded(self, text: str) -> tuple[tuple[int, ...], int]:
         """Ids with one id for the whole image, and where it stands."""
