@@ -1,16 +1,18 @@
 """Batches have one tile count, nobody waits too long, and running out of memory loses no photo."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from fakes import FakeEngine
+from fakes import FakeEngine, OverlappingEngine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carscribe.batching import Ladder, Pending, group_by_tiles
-from carscribe.errors import PhotoError
-from carscribe.records import PhotoFile, PhotoResult, Prompt, TiledPhoto
+from carscribe.errors import EngineError, PhotoError
+from carscribe.records import ASKED_AGAIN, PhotoFile, PhotoResult, Prompt, TiledPhoto
 
 PROMPT = Prompt(recipe_id="r", question_id="q", language="en", text="Wheels?", max_new_tokens=8)
 
@@ -154,3 +156,59 @@ def test_memory_errors_of_the_interpreter_count_too() -> None:
 
     results = settled(Ladder(Full(limit=4), fewer_tiles).answer([pending(i, 1) for i in range(4)]))
     assert [bool(result.answers) for result in results] == [True] * 4
+
+
+def test_a_batch_begins_before_the_answers_of_the_one_before_are_handed_on() -> None:
+    engine = OverlappingEngine()
+    ladder = Ladder(engine, fewer_tiles)
+    for results in ladder.answer_all([[pending(0, 1)], set_aside(9), [pending(1, 1)], [pending(2, 7)]]):
+        engine.events.append(f"got {results[0].index}")
+    assert engine.events == [
+        *("ready 0", "begin 0", "got 9"),
+        *("ready 1", "run 0", "begin 1", "read 0", "got 0"),
+        *("ready 2", "run 1", "begin 2", "read 1", "got 1"),
+        *("run 2", "read 2", "got 2"),
+    ]
+
+
+@pytest.mark.parametrize("at", ["begin", "run"])
+@pytest.mark.parametrize("capacity", [1, 2, 3, 7, 8, 13, 20, 100])
+@pytest.mark.parametrize("tiles", [1, 7, 13])
+def test_overlapping_every_photo_is_answered_however_little_memory_there_is(capacity: int, tiles: int, at: str) -> None:
+    engine = OverlappingEngine(limit=4, capacity=capacity, at=at)
+    ladder = Ladder(engine, fewer_tiles)
+    stream = [pending(i, tiles if i % 5 else 1) for i in range(24)]
+    results = settled(ladder.answer_all(group_by_tiles(stream, ladder.size)))
+    assert sorted(result.index for result in results) == list(range(24))
+    assert all(result.answers and result.error is None for result in results)
+    assert len(engine.failed) <= engine.released + 1
+
+
+@pytest.mark.parametrize(("at", "told"), [("ready", [0, 1]), ("begin", [0, 1]), ("run", [0, 1])])
+def test_overlapping_what_was_under_way_is_not_lost_with_a_batch_that_fails(at: str, told: list[int]) -> None:
+    ladder = Ladder(OverlappingEngine(at=at, broken=2), fewer_tiles)
+    seen: list[int] = []
+    stream = ladder.answer_all([[pending(i, 1)] for i in range(5)])
+    with pytest.raises(EngineError, match="broken"):
+        seen.extend(result.index for results in stream for result in results)
+    assert seen == told
+
+
+def test_overlapping_what_is_asked_again_waits_for_a_free_device() -> None:
+    refusal = Prompt(recipe_id="r", question_id="q", language="en", text="I cannot help with that.", max_new_tokens=8)
+    engine = OverlappingEngine()
+
+    def answers(requests: Any) -> Any:
+        assert not engine.busy
+        return [
+            tuple(replace(a, text="silver wheels") for a in row)
+            for row in super(OverlappingEngine, engine).answer(requests)
+        ]
+
+    engine.answer = answers  # type: ignore[method-assign]
+    odd = [replace(pending(i, 1), prompts=(refusal if i % 2 else PROMPT,)) for i in range(5)]
+    ladder = Ladder(engine, fewer_tiles)
+    results = settled(ladder.answer_all([[row] for row in odd]))
+    assert sorted(result.index for result in results) == list(range(5))
+    by_index = {result.index: result.answers[0] for result in results}
+    assert [by_index[i].remark for i in range(5)] == ["", ASKED_AGAIN, "", ASKED_AGAIN, ""]

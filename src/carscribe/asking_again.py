@@ -40,6 +40,11 @@ def with_second_answers(
     return [_better(row, found, new) for row, found, new in zip(firsts, flaws, seconds, strict=True)]
 
 
+def asks_again(firsts: Sequence[tuple[Answer, ...]]) -> bool:
+    """Whether any of these answers would be asked again: whether `with_second_answers` needs the engine."""
+    return any(why != CUT_OFF for row in firsts for why in _flaws(row).values())
+
+
 def _asked(engine: Engine, again: Sequence[Request], say: Callable[[str], None]) -> list[tuple[Answer, ...]] | None:
     """The second answers; None when there are none."""
     count = sum(len(request.prompts) for request in again)

@@ -9,9 +9,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from carscribe.asking_again import with_second_answers
-from carscribe.engines import Engine
-from carscribe.errors import OutOfMemoryError, PhotoError
+from carscribe.asking_again import asks_again, with_second_answers
+from carscribe.engines import Engine, Overlapping
+from carscribe.errors import EngineError, OutOfMemoryError, PhotoError
 from carscribe.records import Answer, PhotoFile, PhotoResult, Prompt, Request, TiledPhoto
 
 LOOK_AHEAD_TILES = 1024
@@ -140,8 +140,7 @@ class Ladder:
             if isinstance(outcome, list):
                 yield outcome
             elif len(rows) > 1:
-                self._learned[rows[0].tiles] = len(rows) // 2
-                self._say(f"Out of memory with {_size(rows)}; going on with {len(rows) // 2} at once.")
+                self._learn(rows)
                 todo.appendleft(rows)
             elif rows[0].tiles > 1:
                 self._most_tiles = rows[0].tiles - 1
@@ -153,9 +152,87 @@ class Ladder:
                 reason = f"{outcome} One tile alone does not fit: free memory, or pick a smaller model."
                 yield [rows[0].set_aside(reason)]
 
+    def answer_all(self, batches: Iterable[list[Pending] | PhotoResult]) -> Iterator[list[PhotoResult]]:
+        """The results of batch after batch as they come; what was set aside before passes as it is.
+
+        Where the engine overlaps, a batch is made ready while the device works on the one before it, and begins before
+        the answers of that one are read and handed on: the device waits for neither.
+        """
+        if isinstance(self._engine, Overlapping) and self._engine.overlaps:
+            yield from self._overlapping(self._engine, batches)
+            return
+        for batch in batches:
+            if isinstance(batch, PhotoResult):
+                yield [batch]
+            else:
+                yield from self.answer(batch)
+
+    def _overlapping(
+        self, engine: Overlapping, batches: Iterable[list[Pending] | PhotoResult]
+    ) -> Iterator[list[PhotoResult]]:
+        before: _Underway | None = None
+        waiting: list[tuple[_Underway, list[tuple[Answer, ...]]]] = []  # for a moment when they can be asked again
+        try:
+            for batch in batches:
+                if isinstance(batch, PhotoResult):
+                    yield [batch]
+                    continue
+                coming = None if self._is_too_large(batch) else _Underway(batch, engine)
+                if before is not None:
+                    if not before.runs():
+                        yield from self._smaller(before.rows)
+                        before = None
+                        coming = None if self._is_too_large(batch) else coming
+                    while waiting:
+                        yield self._with_seconds(*waiting.pop())
+                begun = coming is not None and coming.begins()
+                if before is not None:
+                    answers = before.work.answers()
+                    if asks_again(answers):
+                        waiting.append((before, answers))
+                    else:
+                        yield self._with_seconds(before, answers)
+                before = coming if begun else None
+                if coming is None:
+                    yield from self.answer(batch)
+                elif not begun:
+                    yield from self._smaller(batch)
+            if before is not None:
+                if before.runs():
+                    waiting.append((before, before.work.answers()))
+                else:
+                    yield from self._smaller(before.rows)
+            while waiting:
+                yield self._with_seconds(*waiting.pop())
+        except EngineError:  # what was said, or is under way, is not lost with what failed
+            if before is not None and (before.ran or (not before.failed and before.runs())):
+                waiting.append((before, before.work.answers()))
+            for underway, answers in waiting:
+                yield underway.results(answers, self._engine.card.dtype)
+            raise
+
+    def _is_too_large(self, rows: list[Pending]) -> bool:
+        """Whether memory ran out since they were put together, so that they must be taken apart."""
+        return len(rows) > self.size(rows[0]) or self._too_many_tiles(rows[0])
+
+    def _smaller(self, rows: list[Pending]) -> Iterator[list[PhotoResult]]:
+        """What ran out of memory once, a step down."""
+        self._engine.release()
+        if len(rows) > 1:
+            self._learn(rows)
+        yield from self.answer(rows)
+
+    def _learn(self, rows: list[Pending]) -> None:
+        self._learned[rows[0].tiles] = len(rows) // 2
+        self._say(f"Out of memory with {_size(rows)}; going on with {len(rows) // 2} at once.")
+
+    def _with_seconds(self, underway: "_Underway", answers: list[tuple[Answer, ...]]) -> list[PhotoResult]:
+        better = with_second_answers(self._engine, underway.requests, answers, self._say)
+        return underway.results(better, self._engine.card.dtype)
+
     def _try(self, rows: list[Pending]) -> list[PhotoResult] | str:
         """The results, or why memory ran out."""
-        requests = [Request(tiles=row.photo.tiles, prompts=row.prompts, seed=row.photo.sha256) for row in rows]
+        requests = _requests(rows)
         started = time.perf_counter()
         try:
             answers = self._engine.answer(requests)
@@ -185,6 +262,46 @@ class Ladder:
                 again.setdefault(len(photo.tiles), []).append(replace(row, photo=photo))
         todo.extendleft(again.values())
         return unreadable
+
+
+class _Underway:
+    """A batch on its way through an engine that overlaps."""
+
+    def __init__(self, rows: list[Pending], engine: Overlapping) -> None:
+        self.rows, self.requests = rows, _requests(rows)
+        self.work = engine.work(self.requests)
+        self.ran = self.failed = False
+        self._began_s = self._ended_s = 0.0
+
+    def begins(self) -> bool:
+        """Begin; False when memory ran out."""
+        self._began_s = time.perf_counter()
+        return _fits(self.work.begin)
+
+    def runs(self) -> bool:
+        """Run to the end; False when memory ran out."""
+        self.failed = True  # unless it comes to its end
+        self.ran = _fits(self.work.run)
+        self.failed = not self.ran
+        self._ended_s = time.perf_counter()
+        return self.ran
+
+    def results(self, answers: list[tuple[Answer, ...]], dtype: str) -> list[PhotoResult]:
+        """The results, each with its share of the time from the batch's beginning to its end."""
+        share = (self._ended_s - self._began_s) / len(self.rows)
+        return [row.answered(found, share, dtype) for row, found in zip(self.rows, answers, strict=True)]
+
+
+def _fits(step: Callable[[], None]) -> bool:
+    try:
+        step()
+    except (OutOfMemoryError, MemoryError):
+        return False
+    return True
+
+
+def _requests(rows: Sequence[Pending]) -> list[Request]:
+    return [Request(tiles=row.photo.tiles, prompts=row.prompts, seed=row.photo.sha256) for row in rows]
 
 
 def _size(rows: Sequence[Pending]) -> str:

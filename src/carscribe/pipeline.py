@@ -280,14 +280,14 @@ def ask(
                 return
             yield admit(item) if isinstance(item, Pending) else item
 
-    with closing(_read_ahead(to_ask, read)) as stream:
+    def until_stopped(stream: Iterable[Pending | PhotoResult]) -> Iterator[list[Pending] | PhotoResult]:
         for batch in group_by_tiles(admitted(stream), ladder.size):
-            if isinstance(batch, PhotoResult):
-                yield [batch]
-            elif stopped():
+            if not isinstance(batch, PhotoResult) and stopped():
                 return
-            else:
-                yield from ladder.answer(batch)
+            yield batch
+
+    with closing(_read_ahead(to_ask, read)) as stream:
+        yield from ladder.answer_all(until_stopped(stream))
 
 
 def sample_tiles(files: Sequence[PhotoFile], tiling: Tiling, settings: ReadSettings) -> dict[int, int]:

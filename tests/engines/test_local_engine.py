@@ -199,3 +199,22 @@ def test_an_unknown_dtype_or_device_is_bad_input(random_checkpoint: Make) -> Non
         open_engine(str(random_checkpoint()), dtype="int3")
     with pytest.raises(InputError, match="No device 'tpu'"):
         open_engine(str(random_checkpoint()), device="tpu")
+
+
+def test_batches_that_overlap_are_answered_as_those_that_do_not(engine: LocalEngine) -> None:
+    batches = [
+        [Request(tiles=photo(10 * i + j, tiles), prompts=PROMPTS[: 1 + i]) for j in range(rows)]
+        for i, (tiles, rows) in enumerate([(3, 2), (1, 3), (7, 1)])
+    ]
+    batches.append([Request(tiles=photo(5, 1), prompts=())])
+    expected = [engine.answer(batch) for batch in batches]
+    works = [engine.work(batch) for batch in batches]
+    found = []
+    works[0].begin()
+    for before, coming in zip(works, [*works[1:], None], strict=True):
+        before.run()
+        if coming is not None:
+            coming.begin()
+        found.append(before.answers())
+    assert found == expected
+    assert not engine.overlaps

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 
-from carscribe.errors import OutOfMemoryError
+from carscribe.errors import EngineError, OutOfMemoryError
 from carscribe.memory import BatchPlan
 from carscribe.records import Answer, EngineCard, Prompt, Request, Tiling
 
@@ -47,6 +47,65 @@ class FakeEngine:
 
     def release(self) -> None:
         self.released += 1
+
+
+class OverlappingEngine(FakeEngine):
+    """A fake whose device works by itself. `events` tells in which order batches went where.
+
+    Memory runs out where `at` says: at a batch's beginning, or in its run. `broken` is the photo (its first pixel)
+    whose batch fails with an EngineError, there or when it is made ready.
+    """
+
+    overlaps = True
+
+    def __init__(self, *, limit: int = 4, capacity: int = 10**9, at: str = "run", broken: int = -1) -> None:
+        super().__init__(limit=limit, capacity=capacity)
+        self.at, self.broken = at, broken
+        self.events: list[str] = []
+        self.busy = False
+
+    def work(self, requests: Sequence[Request]) -> "FakeWork":
+        work = FakeWork(self, requests)
+        work.step("ready")
+        return work
+
+    def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
+        assert not self.busy, "the device is at work on another batch"
+        return super().answer(requests)
+
+
+class FakeWork:
+    """A batch on its way through an `OverlappingEngine`."""
+
+    def __init__(self, engine: OverlappingEngine, requests: Sequence[Request]) -> None:
+        self.engine, self.requests = engine, requests
+        self.name = str(requests[0].tiles.flat[0])
+
+    def step(self, name: str) -> None:
+        self.engine.events.append(f"{name} {self.name}")
+        if name == self.engine.at and self.engine.broken in {int(request.tiles.flat[0]) for request in self.requests}:
+            self.engine.busy &= name == "ready"
+            raise EngineError("broken")
+        size = (len(self.requests), len(self.requests[0].tiles))
+        if name == self.engine.at and size[0] * size[1] > self.engine.capacity:
+            self.engine.busy = False
+            self.engine.failed.append(size)
+            raise OutOfMemoryError(f"{size[0]} photos of {size[1]} tiles do not fit.")
+
+    def begin(self) -> None:
+        assert not self.engine.busy, "the device is at work on another batch"
+        self.engine.busy = True
+        self.step("begin")
+
+    def run(self) -> None:
+        assert self.engine.busy
+        self.step("run")
+        self.engine.busy = False
+
+    def answers(self) -> list[tuple[Answer, ...]]:
+        self.engine.events.append(f"read {self.name}")
+        self.engine.prompts += sum(len(request.prompts) for request in self.requests)
+        return [tuple(_answer(request, prompt) for prompt in request.prompts) for request in self.requests]
 
 
 def digest(tiles: object) -> str:

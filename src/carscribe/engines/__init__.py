@@ -5,7 +5,7 @@ answers: it knows nothing of files, metadata, recipes or where answers are kept.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from carscribe.memory import BatchPlan
 from carscribe.records import Answer, EngineCard, Prompt, Request, Tiling
@@ -47,4 +47,34 @@ class Engine(Protocol):
 
     def release(self) -> None:
         """Free what is kept between batches, after an OutOfMemoryError."""
+        ...
+
+
+class Work(Protocol):
+    """A batch on its way through an engine, made ready: begun, run to its end, and read, in this order."""
+
+    def begin(self) -> None:
+        """Start what waits for nothing, where the device works by itself. Raises: as `Engine.answer`."""
+        ...
+
+    def run(self) -> None:
+        """All that the device does for the batch; then another one may begin. Raises: as `Engine.answer`."""
+        ...
+
+    def answers(self) -> list[tuple[Answer, ...]]:
+        """What `Engine.answer` returns."""
+        ...
+
+
+@runtime_checkable
+class Overlapping(Protocol):
+    """An engine whose device works on a batch that has begun while this process makes the next one ready."""
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether it does so here."""
+        ...
+
+    def work(self, requests: Sequence[Request]) -> Work:
+        """A batch made ready. Of all batches at most one is between its beginning and the end of its run."""
         ...

@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,9 +22,9 @@ from carscribe import memory
 from carscribe.engines.adapters import Adapter, merged
 from carscribe.engines.checkpoint import Checkpoint, first_line
 from carscribe.engines.decoding import Graphs, Sampler, answer_slots, decode, draws_of, not_finite
+from carscribe.engines.device import Result, hardware_name, peak_host_bytes, version_of, within_memory
 from carscribe.engines.device import free_bytes as free_bytes
-from carscribe.engines.device import hardware_name, peak_host_bytes, version_of, within_memory
-from carscribe.engines.packed import ATTENTION, PackedModel, register_attention
+from carscribe.engines.packed import ATTENTION, PackedCache, PackedModel, register_attention
 from carscribe.engines.prompting import PromptEncoder
 from carscribe.errors import CheckpointError, EngineError, NumericsError
 from carscribe.packing import Branch, Layout, common_prefix, lay_out, round_up
@@ -46,6 +46,25 @@ class _Asked:
 
     prefix: tuple[int, ...]
     rows: tuple[tuple[Branch, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A batch laid out, before the device sees it: its requests, all with prompts, and the caps of its columns."""
+
+    requests: list[Request]
+    prefix: tuple[int, ...]
+    layout: Layout
+    caps: torch.Tensor
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Said:
+    """What came of a batch: log-probabilities float64 [M] of `Layout.scored`, and tokens int64 [B, R, T]."""
+
+    scores: np.ndarray | None
+    tokens: torch.Tensor | None
 
 
 class LocalEngine:
@@ -80,6 +99,7 @@ class LocalEngine:
         self._quantum, self._entries, self._check_every = (64, 64, 4) if cuda else (8, 1, 1)
         self._graphs = Graphs() if cuda else None
         self._until_compiled_s = COMPILE_AFTER_S if compiled and cuda else math.inf
+        self._free_since_s = 0.0
         self._card = EngineCard(
             model=checkpoint.name,
             revision=checkpoint.revision,
@@ -127,24 +147,28 @@ class LocalEngine:
 
         Raises: OutOfMemoryError, NumericsError, EngineError.
         """
-        asked = [i for i, request in enumerate(requests) if request.prompts]
-        answers: list[tuple[Answer, ...]] = [()] * len(requests)
-        if asked:
-            what = f"a batch of {len(asked)} photos of {len(requests[asked[0]].tiles)} tiles"
-            try:
-                started = time.perf_counter()
-                found = within_memory(what, lambda: self._answer([requests[i] for i in asked]))
-                self._worked(time.perf_counter() - started)
-            except NumericsError:
-                self._packed.caches.free()  # a NaN in them would outlive its mask: nothing times NaN is NaN
-                raise
-            for i, row in zip(asked, found, strict=True):
-                answers[i] = row
-        return answers
+        work = self.work(requests)
+        work.begin()
+        work.run()
+        return work.answers()
 
-    def _worked(self, seconds: float) -> None:
-        """Compile when as much time was spent without as compiling takes: no run takes more than twice its best."""
-        self._until_compiled_s -= seconds
+    def work(self, requests: Sequence[Request]) -> "LocalWork":
+        """Such a batch made ready: see `carscribe.engines.Work`. Raises: EngineError."""
+        return LocalWork(self, requests)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether a batch that has begun is worked on while this process does other things: on a GPU."""
+        return self._device.type == "cuda"
+
+    def _worked(self, began_s: float) -> None:
+        """Compile when as much time was spent without as compiling takes: no run takes more than twice its best.
+
+        A batch that began while another was worked on counts from the end of that.
+        """
+        now = time.perf_counter()
+        self._until_compiled_s -= now - max(began_s, self._free_since_s)
+        self._free_since_s = now
         if self._until_compiled_s > 0:
             return
         self._until_compiled_s = math.inf
@@ -176,8 +200,7 @@ class LocalEngine:
             model = merged(model, self._adapter).eval()
         return PackedModel(model, positions=self._positions)
 
-    @torch.inference_mode()
-    def _answer(self, requests: list[Request]) -> list[tuple[Answer, ...]]:
+    def _prepare(self, requests: list[Request]) -> _Prepared:
         asked = self._encode(requests)
         layout = lay_out(
             asked.rows, prefix_tokens=len(asked.prefix), pad_id=self._prompts.pad_id, quantum=self._quantum
@@ -185,30 +208,58 @@ class LocalEngine:
         caps = _caps(requests, layout)
         steps = int(caps.max()) if caps.numel() else 0
         self._check_length(layout, steps)
-        slots = len(asked.prefix) + layout.token_ids.shape[1] + answer_slots(layout.open_branch.shape[1], steps)
-        cache = self._packed.caches.take(len(requests), round_up(slots, self._quantum))
-        self._packed.read(cache, self._tensor(np.array(asked.prefix)), self._pixels(requests), len(requests))
+        return _Prepared(requests, asked.prefix, layout, caps, steps)
+
+    @torch.inference_mode()
+    def _begin(self, batch: _Prepared) -> tuple[PackedCache, torch.Tensor]:
+        """The prefixes' and the questions' passes, which wait for nothing on a GPU; the cache, and hidden states."""
+        layout = batch.layout
+        slots = len(batch.prefix) + layout.token_ids.shape[1] + answer_slots(layout.open_branch.shape[1], batch.steps)
+        cache = self._packed.caches.take(len(batch.requests), round_up(slots, self._quantum))
+        prefix = self._tensor(np.array(batch.prefix))
+        self._packed.read(cache, prefix, self._pixels(batch.requests), len(batch.requests))
         hidden = self._packed.ask(
             cache,
             self._tensor(layout.token_ids),
             self._tensor(layout.position_ids),
             self._tensor(layout.tree_mask),
         )
-        answers = self._choices(requests, layout, hidden)
-        if steps:
-            sampler = self._sampler(requests, layout, steps)
+        return cache, hidden
+
+    @torch.inference_mode()
+    def _run(self, batch: _Prepared, cache: PackedCache, hidden: torch.Tensor) -> _Said:
+        layout, scores, tokens = batch.layout, None, None
+        if layout.leaves:
+            scores = self._packed.log_probability(hidden, self._tensor(layout.source), self._tensor(layout.scored))
+        if batch.steps:
             tokens = decode(
-                *(self._packed, cache, hidden, layout, caps, self._end_ids),
+                *(self._packed, cache, hidden, layout, batch.caps, self._end_ids),
                 check_every=self._check_every,
                 quantum=self._entries,
-                sampler=sampler,
+                sampler=self._sampler(batch.requests, layout, batch.steps),
                 graphs=self._graphs,
-            ).tolist()
+            )
+        if scores is not None and not bool(torch.isfinite(scores).all()):
+            raise not_finite(hidden.dtype)
+        return _Said(scores=None if scores is None else scores.double().cpu().numpy(), tokens=tokens)
+
+    def _finish(self, batch: _Prepared, said: _Said) -> list[tuple[Answer, ...]]:
+        layout, requests = batch.layout, batch.requests
+        answers = _choices(requests, layout, said.scores)
+        if said.tokens is not None:
+            tokens = said.tokens.tolist()
             columns = [(b, r, int(index)) for (b, r), index in np.ndenumerate(layout.open_branch) if index >= 0]
             opens = self._opens([requests[b].prompts[i] for b, _, i in columns], [tokens[b][r] for b, r, _ in columns])
             for (b, _, index), answer in zip(columns, opens, strict=True):
                 answers[b][index] = answer
         return [tuple(row[i] for i in range(len(row))) for row in answers]
+
+    def _guarded(self, what: str, work: Callable[[], Result]) -> Result:
+        try:
+            return within_memory(what, work)
+        except NumericsError:
+            self._packed.caches.free()  # a NaN in them would outlive its mask: nothing times NaN is NaN
+            raise
 
     def _encode(self, requests: list[Request]) -> _Asked:
         tiles = len(requests[0].tiles)
@@ -242,25 +293,6 @@ class LocalEngine:
                 f"A question takes the conversation to {longest} tokens; {self._checkpoint.name} holds "
                 f"{self._positions}. Shorten the question, or lower --max-tiles."
             )
-
-    def _choices(self, requests: list[Request], layout: Layout, hidden: torch.Tensor) -> list[dict[int, Answer]]:
-        """For each row, the answers to its choice questions by the index of their prompt."""
-        rows: list[dict[int, Answer]] = [{} for _ in requests]
-        if not layout.leaves:
-            return rows
-        tokens = self._packed.log_probability(hidden, self._tensor(layout.source), self._tensor(layout.scored))
-        if not bool(torch.isfinite(tokens).all()):
-            raise not_finite(hidden.dtype)
-        leaf_scores = np.zeros(len(layout.leaves))
-        np.add.at(leaf_scores, layout.scored[:, 2], tokens.double().cpu().numpy())
-        leaf_tokens = np.bincount(layout.scored[:, 2])
-        by_branch: dict[tuple[int, int], list[int]] = {}
-        for i, leaf in enumerate(layout.leaves):
-            by_branch.setdefault((leaf.row, leaf.branch), []).append(i)
-        for (row, branch), leaves in by_branch.items():
-            prompt = requests[row].prompts[branch]
-            rows[row][branch] = _choice(prompt, leaf_scores[leaves], leaf_tokens[leaves])
-        return rows
 
     def _sampler(self, requests: list[Request], layout: Layout, steps: int) -> Sampler | None:
         """What draws the tokens; None when all are greedy."""
@@ -328,6 +360,61 @@ class LocalEngine:
             columns=layout.open_branch.shape[1],
             new_tokens=max(caps, default=0),
         )
+
+
+class LocalWork:
+    """One batch on its way through a `LocalEngine`. See `carscribe.engines.Work`."""
+
+    def __init__(self, engine: LocalEngine, requests: Sequence[Request]) -> None:
+        self._engine = engine
+        self._count = len(requests)
+        self._places = [i for i, request in enumerate(requests) if request.prompts]
+        asked = [requests[i] for i in self._places]
+        self._batch = engine._prepare(asked) if asked else None
+        self._what = f"a batch of {len(asked)} photos of {len(asked[0].tiles)} tiles" if asked else ""
+        self._begun: tuple[PackedCache, torch.Tensor] | None = None
+        self._said: _Said | None = None
+        self._began_s = 0.0
+
+    def begin(self) -> None:
+        """Read and ask. Raises: OutOfMemoryError, NumericsError."""
+        batch = self._batch
+        if batch is not None:
+            self._began_s = time.perf_counter()
+            self._begun = self._engine._guarded(self._what, lambda: self._engine._begin(batch))
+
+    def run(self) -> None:
+        """Decode. Raises: OutOfMemoryError, NumericsError."""
+        batch, begun, self._begun = self._batch, self._begun, None
+        if batch is None or begun is None:
+            return
+        self._said = self._engine._guarded(self._what, lambda: self._engine._run(batch, *begun))
+        self._engine._worked(self._began_s)
+
+    def answers(self) -> list[tuple[Answer, ...]]:
+        """What was said, in the order of the requests."""
+        found: list[tuple[Answer, ...]] = [()] * self._count
+        if self._batch is not None and self._said is not None:
+            for i, row in zip(self._places, self._engine._finish(self._batch, self._said), strict=True):
+                found[i] = row
+        return found
+
+
+def _choices(requests: list[Request], layout: Layout, scores: np.ndarray | None) -> list[dict[int, Answer]]:
+    """For each row, the answers to its choice questions by the index of their prompt."""
+    rows: list[dict[int, Answer]] = [{} for _ in requests]
+    if scores is None:
+        return rows
+    leaf_scores = np.zeros(len(layout.leaves))
+    np.add.at(leaf_scores, layout.scored[:, 2], scores)
+    leaf_tokens = np.bincount(layout.scored[:, 2])
+    by_branch: dict[tuple[int, int], list[int]] = {}
+    for i, leaf in enumerate(layout.leaves):
+        by_branch.setdefault((leaf.row, leaf.branch), []).append(i)
+    for (row, branch), leaves in by_branch.items():
+        prompt = requests[row].prompts[branch]
+        rows[row][branch] = _choice(prompt, leaf_scores[leaves], leaf_tokens[leaves])
+    return rows
 
 
 def _choice(prompt: Prompt, scores: np.ndarray, tokens: np.ndarray) -> Answer:
