@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from alone import Alone, Recording, choice_prompt, open_prompt, photo
 
 from carscribe.engines.checkpoint import open_checkpoint
+from carscribe.engines.decoding import Graphs
 from carscribe.packing import lay_out
 from carscribe.records import Prompt, Request
 
@@ -121,6 +123,31 @@ def test_branches_that_end_early_and_late_equal_alone(
     lengths = {len(ids) for ids in engine.ids.values()}
     assert len(lengths) > 4, lengths
     assert min(lengths) < 8 < max(lengths), lengths
+
+
+class Replaying(Graphs):
+    """Graphs without a GPU: what replays a step does it again with what it was captured with, whoever asks."""
+
+    def capture(self, step: Callable[[], None]) -> Any:
+        return SimpleNamespace(replay=step)
+
+
+def test_a_step_that_was_captured_serves_later_batches(random_checkpoint: Make, tmp_path: Path) -> None:
+    folder = random_checkpoint()
+    alone = Alone(folder)
+    engine = engine_of(folder)
+    engine._graphs, engine._entries, engine._check_every = Replaying(), 4, 2
+    for seed in range(4):
+        prompts = tuple(open_prompt(f"{aspect} {seed}?", new=12) for aspect in ("wheels", "lamps", "roof"))
+        others = tuple(open_prompt(f"{aspect} {seed}?", new=7) for aspect in ("paint", "glass", "doors", "grille"))
+        assert_equals_alone(engine, alone, [Request(tiles=photo(seed + 9 * i, 1), prompts=prompts) for i in range(2)])
+        assert_equals_alone(engine, alone, [Request(tiles=photo(seed, 3), prompts=others)])
+    captured = engine._graphs.captured
+    assert captured >= 2
+    assert_equals_alone(engine, alone, [Request(tiles=photo(7, 3), prompts=others)])
+    assert engine._graphs.captured == captured, "none in steady state"
+    engine.release()
+    assert_equals_alone(engine, alone, [Request(tiles=photo(8, 3), prompts=others)])
 
 
 def test_layers_of_another_kind_run_through_transformers_own(

@@ -7,8 +7,9 @@ step lies in tensors, so that a step can be captured in a CUDA graph and replaye
 """
 
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +65,8 @@ class _State:
 
     entry int64 [M]: which of the layout's B · R columns; cell int64 [M]: which of the grid's B · C. tokens, positions,
     caps int64 [M], done bool [M]; said int64 [M, T], what was said up to `step` int64 [1]. slots int64 [C]: where the
-    next keys and values go; mask: what they see, folded; own: each column itself, folded; finite: whether all was.
+    next keys and values go; mask: what they see, folded; own: each column itself, folded; ends int64 [E]: what ends an
+    answer; finite: whether all was. A graph may use nothing else that belongs to a batch.
     """
 
     entry: torch.Tensor
@@ -78,6 +80,7 @@ class _State:
     slots: torch.Tensor
     mask: torch.Tensor
     own: torch.Tensor
+    ends: torch.Tensor
     finite: torch.Tensor
 
     @property
@@ -101,10 +104,10 @@ class Graphs:
         self.captured = 0
         self._address = 0
         self._seen: set[Hashable] = set()
-        self._graphs: dict[Hashable, tuple[torch.cuda.CUDAGraph, _State]] = {}
-        self._pool = torch.cuda.graph_pool_handle()
+        self._graphs: dict[Hashable, tuple[Any, _State]] = {}
+        self._pool: Any = None
 
-    def find(self, state: _State, columns: "_Columns") -> tuple[torch.cuda.CUDAGraph, _State] | None:
+    def find(self, state: _State, columns: "_Columns") -> tuple[Any, _State] | None:
         """A graph of this shape and the state it works on, which takes over what `state` holds; None the first time."""
         keys = columns.cache.keys[0]
         if keys.data_ptr() != self._address:
@@ -115,7 +118,9 @@ class Graphs:
             self._seen.add(key)
             return None
         if key not in self._graphs:
-            self._graphs[key] = self._capture(state, columns)
+            own = _State(**{field.name: getattr(state, field.name).clone() for field in fields(state)})
+            self._graphs[key] = self.capture(lambda: columns.advance(own)), own
+            self.captured += 1
         graph, own = self._graphs[key]
         own.load(state)
         return graph, own
@@ -125,13 +130,13 @@ class Graphs:
         self._seen.clear()
         self._graphs.clear()
 
-    def _capture(self, state: _State, columns: "_Columns") -> tuple[torch.cuda.CUDAGraph, _State]:
-        own = _State(**{field.name: getattr(state, field.name).clone() for field in fields(state)})
+    def capture(self, step: Callable[[], None]) -> Any:
+        """What replays the kernels of `step` on the tensors it used; all share the memory of what lies between."""
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
-            columns.advance(own)
-        self.captured += 1
-        return graph, own
+            step()
+        return graph
 
 
 def decode(
@@ -194,7 +199,7 @@ class _Columns:
         device = packed.device
         self.packed, self.cache, self.sampler = packed, cache, sampler
         self.rows, self.caps, self.steps = len(caps), caps.to(device).flatten(), int(caps.max())
-        self.end_ids = torch.tensor(list(end_ids), device=device)
+        self.end_ids = list(end_ids)
         self.out = torch.zeros(*layout.open_branch.shape, self.steps, dtype=torch.long, device=device)
 
     def begin(self, hidden: torch.Tensor, layout: Layout) -> _State:
@@ -218,6 +223,7 @@ class _Columns:
             slots=torch.arange(first_slot, first_slot + columns, device=device),
             mask=self._seen(torch.from_numpy(layout.stem_mask).to(device), layout.prefix_tokens),
             own=self._own(columns),
+            ends=torch.tensor(self.end_ids, device=device),
             finite=torch.ones((), dtype=torch.bool, device=device),
         )
         self._take(state, logits)
@@ -285,6 +291,7 @@ class _Columns:
             slots=slots,
             mask=mask,
             own=self._own(len(slots)),
+            ends=state.ends,
             finite=state.finite,
         )
 
@@ -295,7 +302,7 @@ class _Columns:
         tokens = logits.argmax(-1) if sampler is None else sampler.take(logits, state.entry, state.step)
         state.tokens.copy_(tokens)
         state.said.index_copy_(1, state.step, tokens[:, None])
-        ended = (tokens[:, None] == self.end_ids).any(-1)
+        ended = (tokens[:, None] == state.ends).any(-1)
         state.done.logical_or_(ended).logical_or_(state.step + 1 >= state.caps)
 
     def _seen(self, stem_mask: torch.Tensor, prefix_tokens: int) -> torch.Tensor:
