@@ -15,6 +15,7 @@ from carscribe.cli.app import app
 from carscribe.doctor.machine import Ran
 from carscribe.doctor.smi import QUERY_GPUS
 from carscribe.engines.choosing import TYPICAL_ROW
+from carscribe.engines.new_checkpoint import Sizes
 from carscribe.errors import CarscribeError, CheckpointError, InputError
 from carscribe.forecast import (
     KNOWN,
@@ -28,7 +29,16 @@ from carscribe.forecast import (
     place_of,
 )
 from carscribe.gpus import DataSheet, data_sheets, find_gpu
-from carscribe.memory import GIB, ON_GPU, RUNTIME_BYTES, RowShape, largest_that_fits, plan_batch, weight_bytes
+from carscribe.memory import (
+    GIB,
+    ON_GPU,
+    QUANTISED,
+    RUNTIME_BYTES,
+    RowShape,
+    largest_that_fits,
+    plan_batch,
+    weight_bytes,
+)
 
 Make = Callable[..., Path]
 DESIGNER = asking(["designer"], ["en"])
@@ -168,7 +178,8 @@ def test_a_model_that_is_not_known_is_said_in_a_line(
         (["--gpu", "A100"], "may be A100 40 GB or A100 80 GB"),
         (["--gpu", "4091"], "Near it: .*RTX 4090"),
         (["--gpu", "T4", "--dtype", "bfloat16"], "T4 has no bfloat16. Give --dtype float16"),
-        (["--gpu", "L4", "--dtype", "int3"], "No dtype 'int3'"),
+        (["--gpu", "L4", "--dtype", "int3"], "No dtype 'int3'.*fp8, int8, int4"),
+        (["--gpu", "3090", "--dtype", "fp8"], "RTX 3090 does not multiply in fp8. Give --dtype int8"),
         (["--gpu", "L4", "--recipe", "nothing"], 'No shipped recipe is called "nothing"'),
         (["--gpu", "L4", "--language", "fr"], "has no fr"),
         (["--gpu", "list", "--price", "1"], "--photos and --price are about one GPU"),
@@ -214,7 +225,16 @@ def test_a_named_gpu_is_told_on_80_columns_without_torch() -> None:
         ),
         (["--gpu", "A100 80", "--model", "38B"], ["(name it with --model)", "or take 7 at most: --max-tiles 6"]),
         (["--gpu", "L4", "--dtype", "float32", "--model", "2B"], ["not estimated in float32"]),
-        (["--gpu", "V100 32"], ["no bfloat16: float16, checked"]),
+        (["--gpu", "V100 32"], ["no bfloat16: float16, checked", "fp8 not available, int8 8.7 GiB, int4 5.9 GiB"]),
+        (["--gpu", "H200"], ["weights in fp8 8.7 GiB, int8 8.7 GiB, int4 5.9 GiB", "not measured on real weights"]),
+        (
+            ["--gpu", "T4", "--dtype", "int4", "--model", "8B"],
+            ["InternVL3-8B-hf, int4", "opt-in, not measured on real weights", "one projection of them, dequantised"],
+        ),
+        (
+            ["--gpu", "list", "--dtype", "fp8", "--model", "8B"],
+            ["8B, fp8", "fp8 is not available on RTX 3070, RTX 3080", "A100 80 GB", "not measured on real weights"],
+        ),
         (["--gpu", "mi300x"], ["An AMD GPU"]),
     ],
 )
@@ -286,6 +306,28 @@ def test_tokens_are_told_from_characters_about_as_the_tokenizer_counts_them(
 ) -> None:
     """The counts are those of Qwen's tokenizer, the template's five a question with them."""
     assert asking([recipe], [language]).row.branch_tokens == pytest.approx(-(-tokens // 64) * 64, abs=64)
+
+
+@pytest.mark.parametrize("held", QUANTISED)
+def test_quantised_weights_are_planned_as_the_engine_plans_them(held: str) -> None:
+    place, shape = place_of(find_gpu("L4")), KNOWN["OpenGVLab/InternVL3-14B-hf"]
+    found = forecast(place, named_shape("14B"), DESIGNER, dtype=held)
+    for tiles, expected in zip(found.tiles, TILES, strict=True):
+        left = place.free_bytes - RUNTIME_BYTES - weight_bytes(shape, held)
+        assert tiles.batch == plan_batch(shape, batch_row(DESIGNER, expected), held, left, ON_GPU)
+        assert tiles.photos_per_hour is not None
+    assert found.quantised_bytes[held] == found.tiles[0].batch.weight_bytes
+    assert found.fits
+    assert not forecast(place, named_shape("14B"), DESIGNER).fits
+
+
+def test_what_cannot_be_held_so_is_none_and_refused(random_checkpoint: Make) -> None:
+    narrow = named_shape(str(random_checkpoint(sizes=Sizes(mlp=200))))
+    place = place_of(find_gpu("A100 80"))
+    found = forecast(place, narrow, DESIGNER)
+    assert (found.quantised_bytes["fp8"], found.quantised_bytes["int4"]) == (None, None)
+    with pytest.raises(InputError, match=r"int4 cannot hold\. Give --dtype int8"):
+        forecast(place, narrow, DESIGNER, dtype="int4")
 
 
 def test_two_languages_are_asked_side_by_side() -> None:

@@ -10,11 +10,13 @@ from carscribe.memory import (
     NAMED_ONLY,
     ON_CPU,
     ON_GPU,
+    QUANTISED,
     BatchBytes,
     Limits,
     ModelShape,
     RowShape,
     batch_bytes,
+    dequantised_bytes,
     largest_that_fits,
     plan_batch,
     row_bytes,
@@ -32,12 +34,34 @@ CHOICES_ALONE = RowShape(tiles=1, branch_tokens=64, columns=0, new_tokens=0)
 
 @pytest.mark.parametrize("shape", [*FAMILY.values(), *NAMED_ONLY.values()], ids=[*FAMILY, *NAMED_ONLY])
 @pytest.mark.parametrize("row", [ROW, BIG_ROW, CHOICES_ALONE])
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "fp8", "int8", "int4"])
 def test_the_parts_of_a_batch_add_up(shape: ModelShape, row: RowShape, dtype: str) -> None:
     parts = batch_bytes(shape, row, dtype, photos=5, vision_tiles=40)
     larger = max(parts.reading, parts.answering + parts.logits)
-    assert parts.total == parts.vision + parts.prefix_cache + parts.branch_cache + larger
-    assert parts.total == 5 * row_bytes(shape, row, dtype) + vision_bytes(shape, 40, dtype)
+    fixed = vision_bytes(shape, 40, dtype) + dequantised_bytes(shape, dtype)
+    assert parts.total == parts.vision + parts.prefix_cache + parts.branch_cache + larger + parts.dequantised
+    assert parts.total == 5 * row_bytes(shape, row, dtype) + fixed
+
+
+@pytest.mark.parametrize("shape", [*FAMILY.values(), *NAMED_ONLY.values()], ids=[*FAMILY, *NAMED_ONLY])
+def test_only_the_projections_of_the_layers_are_smaller_when_quantised(shape: ModelShape) -> None:
+    plain, fp8, int8, int4 = (weight_bytes(shape, dtype) for dtype in ("bfloat16", "fp8", "int8", "int4"))
+    others = 2 * (shape.parameters - shape.layer_parameters)
+    assert plain - others == 2 * shape.layer_parameters
+    for quantised, bits in ((fp8, 8), (int8, 8), (int4, 4)):
+        assert (quantised - others) * 8 / shape.layer_parameters == pytest.approx(bits, abs=0.3)
+    assert int8 < fp8 < plain
+
+
+@pytest.mark.parametrize("dtype", QUANTISED)
+def test_what_is_not_quantised_is_in_what_the_device_computes_in(dtype: str) -> None:
+    on_gpu, on_cpu = (plan_batch(EIGHT, ROW, dtype, 100 * GIB, limits) for limits in (ON_GPU, ON_CPU))
+    assert on_gpu.weight_bytes == weight_bytes(EIGHT, dtype)
+    assert on_cpu.weight_bytes == weight_bytes(EIGHT, dtype, "float32")
+    assert batch_bytes(EIGHT, ROW, dtype, photos=1, vision_tiles=8).prefix_cache == (
+        batch_bytes(EIGHT, ROW, "bfloat16", photos=1, vision_tiles=8).prefix_cache
+    )
+    assert on_cpu.fits
 
 
 @pytest.mark.parametrize("limits", [ON_GPU, ON_CPU])

@@ -31,7 +31,7 @@ def result(name: str) -> dict[str, Any]:
 def predicted(gpu: str, batches: list[tuple[int, int]]) -> float:
     """Photos a second of batches (photos, tiles) one after another."""
     sheet = find_gpu(gpu)
-    works = (batch_work(EIGHT, replace(ROW, tiles=tiles), photos, bytes_per_value=2) for photos, tiles in batches)
+    works = (batch_work(EIGHT, replace(ROW, tiles=tiles), photos) for photos, tiles in batches)
     return sum(photos for photos, _ in batches) / sum(batch_seconds(work, sheet) for work in works)
 
 
@@ -63,15 +63,28 @@ def test_small_batches_that_were_not_fitted_come_out_too(index: int) -> None:
 
 
 def test_a_slow_memory_binds_a_step_where_it_is_slow_enough() -> None:
-    work = batch_work(EIGHT, ROW, 1, bytes_per_value=2)
+    work = batch_work(EIGHT, ROW, 1)
     fast = find_gpu("H100 SXM")
     slow = replace(fast, bandwidth_gb_per_s=300)
     assert batch_seconds(work, slow) > 1.5 * batch_seconds(work, fast)
     assert batch_seconds(work, replace(fast, bandwidth_gb_per_s=10_000)) == batch_seconds(work, fast)
 
 
+def test_quantised_weights_are_estimated_by_their_rate_and_by_what_dequantising_moves() -> None:
+    row, sheet = replace(ROW, tiles=7), find_gpu("H100 SXM")
+    seconds = {
+        dtype: batch_seconds(batch_work(EIGHT, row, 64, dtype=dtype), sheet)
+        for dtype in ("bfloat16", "fp8", "int8", "int4")
+    }
+    assert 0.5 * seconds["bfloat16"] < seconds["fp8"] < seconds["bfloat16"]
+    assert seconds["bfloat16"] < seconds["int4"] <= seconds["int8"] < 1.1 * seconds["bfloat16"]
+    slow = replace(sheet, bandwidth_gb_per_s=300)
+    few = {dtype: batch_seconds(batch_work(EIGHT, ROW, 1, dtype=dtype), slow) for dtype in seconds}
+    assert few["fp8"] < few["bfloat16"] < few["int4"]
+
+
 def test_choices_alone_decode_nothing() -> None:
-    work = batch_work(EIGHT, replace(ROW, columns=0, new_tokens=0), 4, bytes_per_value=2)
+    work = batch_work(EIGHT, replace(ROW, columns=0, new_tokens=0), 4)
     assert work.steps == 0
     assert batch_seconds(work, find_gpu("L4")) > 0
 
@@ -79,6 +92,6 @@ def test_choices_alone_decode_nothing() -> None:
 def test_more_tiles_and_longer_answers_take_longer() -> None:
     sheet = find_gpu("4090")
     rows = [ROW, replace(ROW, tiles=7), replace(ROW, tiles=7, new_tokens=80)]
-    seconds = [batch_seconds(batch_work(EIGHT, row, 8, bytes_per_value=2), sheet) for row in rows]
+    seconds = [batch_seconds(batch_work(EIGHT, row, 8), sheet) for row in rows]
     assert seconds == sorted(seconds)
     assert len(set(seconds)) == 3

@@ -20,6 +20,7 @@ from carscribe.memory import (
     FAMILY,
     NAMED_ONLY,
     ON_GPU,
+    QUANTISED,
     RUNTIME_BYTES,
     BatchBytes,
     BatchPlan,
@@ -54,8 +55,8 @@ LATIN_CHARACTERS = 4.2
 TOKEN_QUANTUM = 64
 """The engine rounds a row's question tokens up to a multiple of this on a GPU."""
 
-BFLOAT16_FROM = (8, 0)
-"""The oldest compute capability that computes in bfloat16."""
+BFLOAT16_FROM, FP8_FROM = (8, 0), (8, 9)
+"""The oldest compute capabilities that compute in bfloat16, and that multiply in fp8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ class Place:
     total_bytes: int
     free_bytes: int
     bfloat16: bool
+    fp8: bool
     sheet: DataSheet | None
     is_here: bool
 
@@ -121,6 +123,11 @@ class Forecast:
         """Whether photos of the most tiles fit."""
         return self.tiles[-1].batch.fits
 
+    @property
+    def quantised_bytes(self) -> Mapping[str, int | None]:
+        """Bytes of the weights in each dtype that quantises them; None where the GPU or the model cannot have it."""
+        return {held: quantised_bytes(self.place, self.model.shape, held) for held in QUANTISED}
+
 
 def place_of(sheet: DataSheet) -> Place:
     """The GPU of a data sheet with nothing else on it."""
@@ -129,6 +136,7 @@ def place_of(sheet: DataSheet) -> Place:
         total_bytes=sheet.memory_bytes,
         free_bytes=sheet.memory_bytes - DRIVER_BYTES,
         bfloat16=sheet.bfloat16,
+        fp8=sheet.fp8,
         sheet=sheet,
         is_here=False,
     )
@@ -148,6 +156,7 @@ def _place(gpu: Gpu) -> Place:
         total_bytes=gpu.total_bytes or 0,
         free_bytes=gpu.free_bytes or 0,
         bfloat16=gpu.capability is None or gpu.capability >= BFLOAT16_FROM,
+        fp8=gpu.capability is None or gpu.capability >= FP8_FROM,
         sheet=found[0] if len(found) == 1 else None,
         is_here=True,
     )
@@ -226,14 +235,27 @@ def tile_counts(max_tiles: int | None) -> tuple[int, ...]:
 
 
 def dtype_on(place: Place, dtype: str) -> str:
-    """What `auto` is on a GPU. Raises: InputError for bfloat16 on one that does not compute in it."""
+    """What `auto` is on a GPU. Raises: InputError for bfloat16 or fp8 on one that does not compute in it."""
     if dtype == "auto":
         return "bfloat16" if place.bfloat16 else "float16"
-    if dtype not in BYTES_PER_VALUE:
-        raise InputError(f"No dtype {dtype!r}. Give one of: auto, {', '.join(BYTES_PER_VALUE)}.")
+    if dtype not in (*BYTES_PER_VALUE, *QUANTISED):
+        raise InputError(f"No dtype {dtype!r}. Give one of: auto, {', '.join((*BYTES_PER_VALUE, *QUANTISED))}.")
     if dtype == "bfloat16" and not place.bfloat16:
         raise InputError(f"{place.name} has no bfloat16. Give --dtype float16, or float32 at twice the memory.")
+    if dtype == "fp8" and not place.fp8:
+        raise InputError(f"{place.name} does not multiply in fp8. Give --dtype int8, which takes as little memory.")
     return dtype
+
+
+def sheets_with(dtype: str) -> tuple[DataSheet, ...]:
+    """The GPUs of the table that compute in `dtype`, as the user gave it; smallest memory first."""
+    match dtype:
+        case "bfloat16":
+            return tuple(sheet for sheet in data_sheets() if sheet.bfloat16)
+        case "fp8":
+            return tuple(sheet for sheet in data_sheets() if sheet.fp8)
+        case _:
+            return data_sheets()
 
 
 def picked_model(place: Place, dtype: str) -> NamedShape:
@@ -245,9 +267,14 @@ def picked_model(place: Place, dtype: str) -> NamedShape:
 def forecast(
     place: Place, model: NamedShape | None, asked: Asking, *, dtype: str = "auto", tiles: Sequence[int] = TILES
 ) -> Forecast:
-    """A model on a GPU; without a model, the one that `describe` would pick there. Raises: as `dtype_on`."""
+    """A model on a GPU; without a model, the one that `describe` would pick there.
+
+    Raises: InputError for a dtype that the GPU or the model cannot have.
+    """
     kind = dtype_on(place, dtype)
     chosen = model or picked_model(place, kind)
+    if kind in QUANTISED and quantised_bytes(place, chosen.shape, kind) is None:
+        raise InputError(f"{chosen.name} has projections of sizes that {kind} cannot hold. Give --dtype int8.")
     found = tuple(_tiles(place, chosen.shape, kind, replace(asked.row, tiles=count)) for count in tiles)
     whole = Forecast(place=place, model=chosen, dtype=kind, tiles=found)
     if whole.fits:
@@ -266,8 +293,18 @@ def fitting_model(place: Place, row: RowShape, dtype: str) -> str | None:
 
 def holding_gpus(shape: ModelShape, row: RowShape, dtype: str) -> tuple[str, ...]:
     """The GPUs of the table that hold a model and such rows, smallest first; `dtype` as the user gave it."""
-    places = [place_of(sheet) for sheet in data_sheets() if sheet.bfloat16 or dtype != "bfloat16"]
+    places = [place_of(sheet) for sheet in sheets_with(dtype)]
     return tuple(place.name for place in places if _batch(place, shape, dtype_on(place, dtype), row).fits)
+
+
+def quantised_bytes(place: Place, shape: ModelShape, held: str) -> int | None:
+    """Bytes of weights held so; None where the GPU has no fp8, or a projection too few inputs for int4."""
+    if held == "fp8" and not place.fp8:
+        return None
+    try:
+        return weight_bytes(shape, held)
+    except ValueError:
+        return None
 
 
 def _batch(place: Place, shape: ModelShape, dtype: str, row: RowShape) -> BatchPlan:
@@ -285,7 +322,7 @@ def _photos_per_hour(place: Place, shape: ModelShape, dtype: str, row: RowShape,
     """None in float32 too: data sheets' matrix rates are of 16-bit floats."""
     if place.sheet is None or dtype == "float32" or not batch.fits:
         return None
-    work = batch_work(shape, row, batch.photos, bytes_per_value=BYTES_PER_VALUE[dtype])
+    work = batch_work(shape, row, batch.photos, dtype=dtype)
     return 3600 * batch.photos / batch_seconds(work, place.sheet)
 
 

@@ -35,7 +35,8 @@ NAMES_SHOWN = 6
 class DataSheet:
     """One GPU as its vendor describes it. `matrix_tflops` are dense, of 16-bit floats; `also` are words of its names.
 
-    `memory_mib` is what the driver shows, `memory_gb` what it is sold as. `source` is where the figures are from.
+    `bfloat16` and `fp8` are whether it computes in them. `memory_mib` is what the driver shows, `memory_gb` what it is
+    sold as. `source` is where the figures are from.
     """
 
     name: str
@@ -44,6 +45,7 @@ class DataSheet:
     bandwidth_gb_per_s: float
     matrix_tflops: float
     bfloat16: bool
+    fp8: bool
     source: str
     also: tuple[str, ...] = ()
     remark: str = ""

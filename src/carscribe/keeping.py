@@ -24,6 +24,7 @@ from carscribe.engines.checkpoint import weights_identity
 from carscribe.engines.choosing import ModelChoice
 from carscribe.errors import WorkspaceError
 from carscribe.flags import flags_of_photo
+from carscribe.memory import held_of
 from carscribe.photos.tiles import choose_grid
 from carscribe.pipeline import ModelRequest, Prompter, ReadSettings, RunPlan, ask, tiling_for
 from carscribe.records import Answer, EngineCard, JudgedAnswer, PhotoResult, Prompt
@@ -96,10 +97,10 @@ def prepare(
         name, weights = chosen.name, weights_identity(chosen.checkpoint, say)
         if chosen.checkpoint.revision is None and not chosen.is_demo:
             name = str(chosen.checkpoint.folder.absolute())  # to be found again from another folder
-        card = _card_unloaded(chosen, weights)
+        card, held = _card_unloaded(chosen, weights), held_of(chosen.dtype)
     else:
         chosen, tiling, reserved, name, card = model, model.tiling, model.reserved, model.card.model, model.card
-        weights = card.weights or f"name:{name}@{card.revision or ''}"
+        weights, held = card.weights or f"name:{name}@{card.revision or ''}", held_of(card.dtype)
     same_provenance = None
     if strict:
         if isinstance(chosen, ModelChoice):
@@ -110,6 +111,7 @@ def prepare(
         weights=weights,
         model=name,
         max_tiles=tiling_for(tiling, plan.read.max_tiles).max_tiles,
+        held=held or "",
         adapter=card.adapter,
         adapter_folder=card.adapter_folder,
     )
@@ -130,9 +132,11 @@ def _as_before(model: ModelRequest, before: RunEntry, say: Callable[[str], None]
     """The model of the last run unless another is named; of the same one the same commit, whatever is newer by now."""
     if model.model is None:
         with_ = f" with {before.adapter}" if before.adapter and model.adapter is None else ""
-        say(f"{before.model}{with_}, as in the last run of this workspace. Another: --model.")
+        held = before.held if model.dtype == "auto" else ""
+        in_, or_dtype = (f" in {held}", " or --dtype") if held else ("", "")
+        say(f"{before.model}{with_}{in_}, as in the last run of this workspace. Another: --model{or_dtype}.")
         adapter = model.adapter or (Path(before.adapter) if before.adapter else None)
-        model = replace(model, model=before.model, adapter=adapter)
+        model = replace(model, model=before.model, adapter=adapter, dtype=held or model.dtype)
     kind, _, commit = before.weights.partition(":")
     of_hub = kind == "hub" and not Path(before.model).is_dir()  # a hub's snapshot may be named by its folder too
     if model.model == before.model and model.revision is None and of_hub:

@@ -5,10 +5,19 @@ All figures are bytes. Estimates, not measurements: the engine starts from them 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 GIB = 2**30
 BYTES_PER_VALUE: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+Held = Literal["fp8", "int8", "int4"]
+"""How the projections of the language model's layers are held where they are quantised; all else is in what the device
+computes in: 16 bits on a GPU, float32 on a CPU."""
+
+QUANTISED: tuple[Held, ...] = ("fp8", "int8", "int4")
+
+LARGEST_GROUP, SMALLEST_GROUP = 128, 16
+"""Inputs of an int4 weight that share a scale and a zero."""
+
 RUNTIME_BYTES = int(0.7 * GIB)
 """A CUDA context, cuBLAS's workspace and the allocator's unused ends."""
 
@@ -18,17 +27,21 @@ USED_SHARE = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a device is given at once at most, however much memory it has: in a batch, and to the vision tower."""
+    """What a device is given at once at most, however much memory it has: in a batch, and to the vision tower.
+
+    `computing` is what it computes in where weights are quantised.
+    """
 
     photos: int
     tiles: int
     vision_tiles: int
+    computing: str
 
 
-ON_GPU = Limits(photos=64, tiles=448, vision_tiles=64)
+ON_GPU = Limits(photos=64, tiles=448, vision_tiles=64, computing="bfloat16")
 """A GPU's matrix units are busy long before a batch has this many photos, or this many tiles."""
 
-ON_CPU = Limits(photos=16, tiles=32, vision_tiles=8)
+ON_CPU = Limits(photos=16, tiles=32, vision_tiles=8, computing="float32")
 """A CPU gains nothing from more."""
 
 
@@ -74,10 +87,20 @@ class ModelShape:
         return shuffled * self.hidden + self.hidden**2
 
     @property
+    def projections(self) -> tuple[tuple[int, int], ...]:
+        """(outputs, inputs) of a layer's projections: query, key and value as one, output, gate and up as one, down."""
+        attended = self.heads * self.head_dim
+        return (
+            (attended + 2 * self.kv_heads * self.head_dim, self.hidden),
+            (self.hidden, attended),
+            (2 * self.mlp, self.hidden),
+            (self.hidden, self.mlp),
+        )
+
+    @property
     def layer_parameters(self) -> int:
         """Those of the language model's layers, all of which every token passes."""
-        attention = 2 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
-        return self.layers * (attention + 3 * self.hidden * self.mlp)
+        return self.layers * sum(outputs * inputs for outputs, inputs in self.projections)
 
     @property
     def head_parameters(self) -> int:
@@ -108,7 +131,8 @@ class BatchBytes:
     """What a batch takes besides the weights, in bytes, by what it is for.
 
     `reading` are the activations of the prefixes' pass; `answering` those of the questions' pass with its masks, and
-    `logits` what the answers' tokens are chosen from. Reading is over when answering begins.
+    `logits` what the answers' tokens are chosen from. Reading is over when answering begins. `dequantised` is the one
+    projection that is multiplied with, where weights are quantised; it does not grow with the batch.
     """
 
     vision: int
@@ -117,6 +141,7 @@ class BatchBytes:
     reading: int
     answering: int
     logits: int
+    dequantised: int = 0
 
     @property
     def passes(self) -> int:
@@ -126,7 +151,7 @@ class BatchBytes:
     @property
     def total(self) -> int:
         """The most that is held at once."""
-        return self.vision + self.prefix_cache + self.branch_cache + self.passes
+        return self.vision + self.prefix_cache + self.branch_cache + self.passes + self.dequantised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +229,15 @@ def shape_of(config: Mapping[str, Any]) -> ModelShape:
     )
 
 
+def held_of(dtype: str) -> Held | None:
+    """How projections are held in `dtype`; None where they are not quantised.
+
+    >>> held_of("int8"), held_of("bfloat16")
+    ('int8', None)
+    """
+    return next((held for held in QUANTISED if held == dtype), None)
+
+
 def kv_bytes_per_token(*, layers: int, kv_heads: int, head_dim: int, bytes_per_value: int = 2) -> int:
     """Bytes of key/value cache one token takes, all layers (the 2 is one key and one value).
 
@@ -213,23 +247,95 @@ def kv_bytes_per_token(*, layers: int, kv_heads: int, head_dim: int, bytes_per_v
     return 2 * layers * kv_heads * head_dim * bytes_per_value
 
 
-def weight_bytes(shape: ModelShape, dtype: str) -> int:
-    """Bytes of the weights.
+def weight_bytes(shape: ModelShape, dtype: str, computing: str = ON_GPU.computing) -> int:
+    """Bytes of the weights; `computing` is what all but the layers' projections is in where those are quantised.
 
-    >>> round(weight_bytes(FAMILY["OpenGVLab/InternVL3-8B-hf"], "bfloat16") / GIB, 1)
-    14.8
+    >>> eight = FAMILY["OpenGVLab/InternVL3-8B-hf"]
+    >>> [round(weight_bytes(eight, dtype) / GIB, 1) for dtype in ("bfloat16", "fp8", "int8", "int4")]
+    [14.8, 8.7, 8.7, 5.9]
     """
-    return shape.parameters * BYTES_PER_VALUE[dtype]
+    others = shape.parameters - shape.layer_parameters
+    return layer_bytes(shape, dtype, computing) + others * value_bytes(dtype, computing)
 
 
-def batch_bytes(shape: ModelShape, row: RowShape, dtype: str, *, photos: int, vision_tiles: int) -> BatchBytes:
+def layer_bytes(shape: ModelShape, dtype: str, computing: str = ON_GPU.computing) -> int:
+    """Bytes of the projections of all layers, with the scales and zeros of quantised ones."""
+    return shape.layers * sum(
+        projection_bytes(outputs, inputs, dtype, computing) for outputs, inputs in shape.projections
+    )
+
+
+def projection_bytes(outputs: int, inputs: int, dtype: str, computing: str = ON_GPU.computing) -> int:
+    """Bytes of one projection's weight: a scale in float32 an output in fp8, one in `computing` an output in int8; in
+    int4 half a byte a weight, and a scale and a zero in `computing` a group.
+
+    >>> [projection_bytes(3584, 18944, dtype) for dtype in ("bfloat16", "fp8", "int8", "int4")]
+    [135790592, 67909632, 67902464, 36069376]
+    """
+    value = value_bytes(dtype, computing)
+    match dtype:
+        case "fp8":
+            return outputs * (inputs + 4)
+        case "int8":
+            return outputs * (inputs + value)
+        case "int4":
+            return outputs * inputs // 2 + outputs * (inputs // int4_group(inputs)) * 2 * value
+        case _:
+            return outputs * inputs * value
+
+
+def int4_group(inputs: int) -> int:
+    """How many inputs of an int4 weight share a scale: 128, or the largest power of two that divides them.
+
+    Raises: ValueError when that is less than 16.
+
+    >>> int4_group(3584), int4_group(448), int4_group(48)
+    (128, 64, 16)
+    """
+    group = min(LARGEST_GROUP, inputs & -inputs)
+    if group < SMALLEST_GROUP:
+        raise ValueError(f"int4 needs projections of a multiple of {SMALLEST_GROUP} inputs; one has {inputs}.")
+    return group
+
+
+def value_bytes(dtype: str, computing: str = ON_GPU.computing) -> int:
+    """Bytes of an activation, of a cached key or value, and of a weight that is not quantised."""
+    return BYTES_PER_VALUE[computing if dtype in QUANTISED else dtype]
+
+
+def dequantised_bytes(shape: ModelShape, dtype: str, computing: str = ON_GPU.computing) -> int:
+    """Bytes of the largest projection while it is multiplied with, as it was before it was quantised.
+
+    int4 holds it once more in a byte a weight, before it is scaled; fp8 is multiplied as it is, save on a CPU.
+    """
+    largest = max(outputs * inputs for outputs, inputs in shape.projections)
+    match dtype:
+        case "int4":
+            return largest * (value_bytes(dtype, computing) + 1)
+        case "int8":
+            return largest * value_bytes(dtype, computing)
+        case "fp8" if computing == ON_CPU.computing:
+            return largest * value_bytes(dtype, computing)
+        case _:
+            return 0
+
+
+def batch_bytes(
+    shape: ModelShape,
+    row: RowShape,
+    dtype: str,
+    *,
+    photos: int,
+    vision_tiles: int,
+    computing: str = ON_GPU.computing,
+) -> BatchBytes:
     """What a batch of `photos` such rows takes, of which the vision tower sees `vision_tiles` at once.
 
     Reading holds, for each token, three vectors of the MLP and six of the hidden size; answering holds the same for
     the questions' tokens, and the masks; for each column there are its logits in the model's dtype and once more in
     float32.
     """
-    value = BYTES_PER_VALUE[dtype]
+    value = value_bytes(dtype, computing)
     prefix, slots = row.prefix_tokens(shape), row.slots(shape)
     per_slot = kv_bytes_per_token(
         layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim, bytes_per_value=value
@@ -237,30 +343,41 @@ def batch_bytes(shape: ModelShape, row: RowShape, dtype: str, *, photos: int, vi
     per_token = (3 * shape.mlp + 6 * shape.hidden) * value
     masks = shape.heads // shape.kv_heads * row.branch_tokens * slots
     return BatchBytes(
-        vision=vision_bytes(shape, vision_tiles, dtype),
+        vision=vision_bytes(shape, vision_tiles, dtype, computing),
         prefix_cache=photos * prefix * per_slot,
         branch_cache=photos * (slots - prefix) * per_slot,
         reading=photos * prefix * per_token,
         answering=photos * (row.branch_tokens * per_token + masks),
         logits=photos * row.columns * shape.vocabulary * (value + 4),
+        dequantised=dequantised_bytes(shape, dtype, computing),
     )
 
 
-def row_bytes(shape: ModelShape, row: RowShape, dtype: str) -> int:
+def row_bytes(shape: ModelShape, row: RowShape, dtype: str, computing: str = ON_GPU.computing) -> int:
     """Bytes that one more photo adds to a batch: its cache, and the larger of what reading and answering need."""
-    return batch_bytes(shape, row, dtype, photos=1, vision_tiles=0).total
+    parts = batch_bytes(shape, row, dtype, photos=1, vision_tiles=0, computing=computing)
+    return parts.total - parts.dequantised
 
 
-def vision_bytes(shape: ModelShape, tiles: int, dtype: str) -> int:
+def vision_bytes(shape: ModelShape, tiles: int, dtype: str, computing: str = ON_GPU.computing) -> int:
     """Bytes of the vision tower's activations over `tiles` at once: two of the MLP and six of the hidden size."""
-    per_token = (2 * shape.vision_mlp + 6 * shape.vision_hidden) * BYTES_PER_VALUE[dtype]
+    per_token = (2 * shape.vision_mlp + 6 * shape.vision_hidden) * value_bytes(dtype, computing)
     return tiles * (shape.vision_tokens + 1) * per_token
 
 
-def rows_that_fit(shape: ModelShape, row: RowShape, dtype: str, free_bytes: int, *, vision_tiles: int) -> int:
+def rows_that_fit(
+    shape: ModelShape,
+    row: RowShape,
+    dtype: str,
+    free_bytes: int,
+    *,
+    vision_tiles: int,
+    computing: str = ON_GPU.computing,
+) -> int:
     """How many such rows fit in `free_bytes` beside the weights, a tenth kept back; 0 when none does."""
-    left = int(USED_SHARE * free_bytes) - vision_bytes(shape, vision_tiles, dtype)
-    return max(0, left // row_bytes(shape, row, dtype))
+    fixed = vision_bytes(shape, vision_tiles, dtype, computing) + dequantised_bytes(shape, dtype, computing)
+    left = int(USED_SHARE * free_bytes) - fixed
+    return max(0, left // row_bytes(shape, row, dtype, computing))
 
 
 def tiles_at_once(row: RowShape, limits: Limits) -> int:
@@ -275,14 +392,15 @@ def plan_batch(shape: ModelShape, row: RowShape, dtype: str, free_bytes: int, li
     >>> plan_batch(FAMILY["OpenGVLab/InternVL3-8B-hf"], row, "bfloat16", 60 * GIB, ON_GPU).photos
     34
     """
-    vision_tiles = tiles_at_once(row, limits)
-    fitting = rows_that_fit(shape, row, dtype, free_bytes, vision_tiles=vision_tiles)
+    vision_tiles, computing = tiles_at_once(row, limits), limits.computing
+    fitting = rows_that_fit(shape, row, dtype, free_bytes, vision_tiles=vision_tiles, computing=computing)
     photos = max(1, min(fitting, limits.photos, limits.tiles // row.tiles))
+    parts = batch_bytes(shape, row, dtype, photos=photos, vision_tiles=vision_tiles, computing=computing)
     return BatchPlan(
         photos=photos,
         tiles=row.tiles,
-        weight_bytes=weight_bytes(shape, dtype),
-        batch_bytes=batch_bytes(shape, row, dtype, photos=photos, vision_tiles=vision_tiles).total,
+        weight_bytes=weight_bytes(shape, dtype, computing),
+        batch_bytes=parts.total,
         free_bytes=free_bytes,
     )
 

@@ -139,6 +139,7 @@ def as_answered(
         model=condition.model,
         revision=commit if kind == "hub" and not model.is_dir() else None,
         device=device,
+        dtype=condition.held or "auto",
         adapter=Path(adapter) if adapter else None,
     ).choose(say)
     weights = weights_identity(chosen.checkpoint, say)

@@ -15,7 +15,8 @@ from photos_on_disk import write_photos
 
 import carscribe
 from carscribe import keeping
-from carscribe.catalog.status import last_run
+from carscribe.catalog.reading import kept_photos
+from carscribe.catalog.status import last_run, status_of
 from carscribe.catalog.workspace import read_workspace, write_workspace
 from carscribe.catalog.writing import Outcome, RunWriter
 from carscribe.errors import WorkspaceError
@@ -154,6 +155,7 @@ def test_metadata_in_the_prompt_is_part_of_the_question(ask: Ask, recipe: Path, 
     [
         ({"weights": "other"}, 10),
         ({"dtype": "bfloat16"}, 0),
+        ({"dtype": "int4"}, 10),
         ({"device": "cuda:1", "hardware": "H100"}, 0),
         ({"versions": {"torch": "9"}}, 0),
         ({"model": "a new name for the same weights"}, 0),
@@ -429,6 +431,26 @@ def test_the_same_commit_of_a_hub_model_is_gone_on_with(tmp_path: Path, ask: Ask
     assert "--revision main" in said[1]
     by_folder = replace(before, model=str(tmp_path))  # a snapshot in the hub's cache, named by its folder
     assert as_before(ModelRequest(), by_folder, said.append) == ModelRequest(model=str(tmp_path))
+
+
+def test_quantised_weights_answer_beside_the_others_and_are_gone_on_with(tmp_path: Path, ask: Ask) -> None:
+    ask()
+    engine = FakeEngine()
+    engine.card = replace(engine.card, dtype="int4")  # type: ignore[misc]
+    assert ask(engine)[0] == 10
+    assert [ask()[0], ask(engine)[0]] == [0, 0]
+    with read_workspace(tmp_path / "공간") as opened:
+        before = last_run(opened)
+        assert {target.model for target in status_of(opened).targets} == {"fake as int4"}
+        assert [len(list(kept_photos(opened, model=model))) for model in ("fake", "fake as int4")] == [5, 5]
+    assert before is not None
+    assert (before.model, before.weights, before.held) == ("fake", "fake", "int4")
+    said: list[str] = []
+    as_before = keeping._as_before
+    assert as_before(ModelRequest(), before, said.append) == ModelRequest(model="fake", dtype="int4")
+    assert "fake in int4, as in the last run" in said[0]
+    assert as_before(ModelRequest(dtype="bfloat16"), before, said.append).dtype == "bfloat16"
+    assert as_before(ModelRequest(model="fake"), before, said.append).dtype == "auto"
 
 
 def test_a_run_that_is_told_to_stop_ends_after_a_batch(tmp_path: Path, ask: Ask, recipe: Path) -> None:

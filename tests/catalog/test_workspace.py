@@ -292,7 +292,7 @@ def test_a_reader_goes_on_when_a_run_with_another_model_begins(tmp_path: Path, m
         photos = kept_photos(opened)
         next(photos)
         other = FakeEngine()
-        other.card = replace(other.card, model="other", weights="other", dtype="int8")  # type: ignore[misc]
+        other.card = replace(other.card, model="other", weights="other", dtype="float16")  # type: ignore[misc]
         make_workspace(tmp_path, engine=other)
         assert [{origin.model for origin in photo.origins if origin} for photo in photos] == [{"other"}, {"other"}]
 

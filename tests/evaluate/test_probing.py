@@ -448,6 +448,15 @@ def test_weights_that_are_not_those_that_answered_are_refused(described: Path) -
     assert as_answered(planned(described / "workspace")).checkpoint.folder == described / "model"
 
 
+def test_quantised_weights_are_asked_again_as_they_answered(described: Path) -> None:
+    asked = ["describe", str(described / "photos"), "--model", str(described / "model"), "--recipe", "designer"]
+    done = CliRunner().invoke(app, [*asked, "-w", str(described / "int8"), "--device", "cpu", "--dtype", "int8"])
+    assert done.exit_code == 0, done.output
+    plan = planned(described / "int8")
+    assert plan.condition.label == f"{described / 'model'} as int8"
+    assert as_answered(plan).dtype == "int8"
+
+
 def test_a_model_that_is_gone_is_named_with_what_to_do(described: Path) -> None:
     (described / "model").rename(described / "elsewhere")
     try:

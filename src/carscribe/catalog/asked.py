@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from carscribe.catalog.database import PAGE, adapter_of_run, translated
-from carscribe.catalog.entries import Condition
+from carscribe.catalog.entries import Condition, weights_and_held
 from carscribe.catalog.workspace import Workspace
 
 
@@ -31,9 +31,11 @@ def conditions_of(workspace: Workspace, condition_ids: Collection[int]) -> dict[
         )
         found: dict[int, Condition] = {}
         for row in rows:
+            weights, held = weights_and_held(row[2])
             newest = Condition(
                 model=row[1],
-                weights=row[2],
+                weights=weights,
+                held=held,
                 max_tiles=row[3],
                 adapter=row[4],
                 decoding=row[5],

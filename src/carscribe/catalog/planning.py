@@ -143,7 +143,7 @@ def now() -> str:
 
 
 def _condition_id(workspace: Workspace, condition: Condition) -> int:
-    identity = (condition.weights, condition.adapter, condition.decoding, condition.max_tiles)
+    identity = (condition.held_weights, condition.adapter, condition.decoding, condition.max_tiles)
     found = workspace.connection.execute(
         "INSERT INTO conditions (weights, adapter, decoding, max_tiles, model) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET model = excluded.model RETURNING id",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from carscribe.catalog.database import adapter_of_run, translated
+from carscribe.catalog.entries import weights_and_held
 from carscribe.catalog.planning import answered_prompts
 from carscribe.catalog.workspace import Workspace
 from carscribe.records import Language
@@ -44,6 +45,7 @@ class RunEntry:
     photos: int
     to_ask: int
     figures: Mapping[str, Any]
+    held: str = ""
     adapter: str = ""
 
 
@@ -101,6 +103,7 @@ def last_run(workspace: Workspace) -> RunEntry | None:
     ).fetchone()
     if row is None:
         return None
+    weights, held = weights_and_held(row[6])
     return RunEntry(
         started_at=row[0],
         ended_at=row[1],
@@ -108,7 +111,8 @@ def last_run(workspace: Workspace) -> RunEntry | None:
         host=row[3],
         pid=row[4],
         model=row[5],
-        weights=row[6],
+        weights=weights,
+        held=held,
         max_tiles=row[7],
         photos=row[8],
         to_ask=row[9],

@@ -9,6 +9,10 @@ SOME_SET_ASIDE = 3
 INTERRUPTED = 130
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON to standard output.")]
+Dtype = Annotated[
+    str,
+    typer.Option(help="auto, bfloat16, float16 or float32; or, never by itself, fp8, int8 or int4: quantised weights."),
+]
 
 app = typer.Typer(
     name="carscribe",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carscribe.cli.app import INTERRUPTED, SOME_SET_ASIDE, AsJson, app, print_json
+from carscribe.cli.app import INTERRUPTED, SOME_SET_ASIDE, AsJson, Dtype, app, print_json
 from carscribe.records import PIXEL_LIMIT
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def describe(
         int | None, typer.Option(min=1, help="The most tiles a photo is cut into, a thumbnail not counted.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Left out: a GPU when there is one.")] = None,
-    dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")] = "auto",
+    dtype: Dtype = "auto",
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
     adapter: Annotated[
         Path | None, typer.Option(help="What `carscribe finetune` left for this model: the folder of the training.")

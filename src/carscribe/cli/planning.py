@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carscribe.cli.app import AsJson, app, print_json
+from carscribe.cli.app import AsJson, Dtype, app, print_json
 
 if TYPE_CHECKING:
     from carscribe.forecast import Asking, Forecast, TilesForecast
@@ -41,13 +41,13 @@ def plan(
         int | None,
         typer.Option(min=1, max=MOST_TILES, help="The most tiles a photo is cut into, a thumbnail not counted."),
     ] = None,
-    dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")] = "auto",
+    dtype: Dtype = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Say what fits on a GPU, how fast it would go and what it would cost. Fetches nothing."""
     from carscribe.doctor.machine import ThisMachine
     from carscribe.errors import InputError
-    from carscribe.forecast import asking, forecast, named_shape, place_here, place_of, tile_counts
+    from carscribe.forecast import asking, forecast, named_shape, place_here, place_of, sheets_with, tile_counts
     from carscribe.gpus import data_sheets, find_gpu
     from carscribe.terminal.forecast import Bill, show_forecast, show_gpus
     from carscribe.terminal.screen import Screen
@@ -70,14 +70,14 @@ def plan(
     none_here = "" if gpu else "No whole GPU here that nvidia-smi shows. "
     if photos is not None or price is not None:
         raise InputError(f"{none_here}--photos and --price are about one GPU: name it, such as --gpu 4090.")
-    sheets = [sheet for sheet in data_sheets() if sheet.bfloat16 or dtype != "bfloat16"]
+    sheets = sheets_with(dtype)
     every = [forecast(place_of(sheet), chosen, asked, dtype=dtype, tiles=tiles) for sheet in sheets]
     if as_json:
         print_json([_forecast_json(found, asked, bill) for found in every])
         return
     if none_here:
         screen.say(f"{none_here}These are rented; one in full: carscribe plan --gpu NAME")
-    show_gpus(screen, every, asked)
+    show_gpus(screen, every, asked, lacking=[sheet.name for sheet in data_sheets() if sheet not in sheets])
 
 
 def _forecast_json(found: "Forecast", asked: "Asking", bill: "Bill") -> dict[str, Any]:
@@ -92,6 +92,7 @@ def _forecast_json(found: "Forecast", asked: "Asking", bill: "Bill") -> dict[str
         "dtype": found.dtype,
         "recipes": list(asked.recipes),
         "languages": list(asked.languages),
+        "quantised_bytes": found.quantised_bytes,
         "fits": found.fits,
         "fitting_model": found.fitting_model,
         "holding_gpus": list(found.holding_gpus),
@@ -117,6 +118,7 @@ def _bytes_json(tiles: "TilesForecast") -> dict[str, int]:
     parts = tiles.parts
     return {
         "weights": tiles.batch.weight_bytes,
+        "dequantised": parts.dequantised,
         "runtime": RUNTIME_BYTES,
         "vision": parts.vision,
         "prefix_cache": parts.prefix_cache,

@@ -17,7 +17,8 @@ from carscribe.doctor.expected import Comparison, compare_files, compare_process
 from carscribe.doctor.shots import Shot, Shots, ask_packed, picture_of, read_shots, with_prompts
 from carscribe.engines.checkpoint import first_line
 from carscribe.engines.hub import Progress, unseen
-from carscribe.errors import CarscribeError, EngineError, NumericsError
+from carscribe.errors import CarscribeError, EngineError, InputError, NumericsError
+from carscribe.memory import held_of
 from carscribe.recipes.loading import load_recipe
 from carscribe.records import Description, EngineCard, JudgedAnswer, Recipe, Request, Tiling
 
@@ -109,6 +110,11 @@ def examine(
     """
     from carscribe.engines.choosing import choose_model
 
+    if held_of(dtype):
+        raise InputError(
+            f"The trial holds packed answers against transformers' generate, which has no {dtype} of Carscribe's. "
+            "Give --dtype bfloat16 or float32, or leave it out."
+        )
     choice = choose_model(model, revision=revision, device=device, dtype=dtype, say=say)
     found = read_shots(photos, _tiling(choice.checkpoint.tiling, max_tiles), limit)
     report = _look_at_files(choice.checkpoint, found, language)

@@ -15,12 +15,12 @@ from carscribe.engines.adapters import Adapter, open_adapter
 from carscribe.engines.checkpoint import Checkpoint, fetch_weights, first_line, open_checkpoint, weights_identity
 from carscribe.engines.hub import Hub, Progress, unseen
 from carscribe.errors import CheckpointError, InputError, MissingExtraError
-from carscribe.memory import FAMILY, GIB, RowShape, largest_that_fits
+from carscribe.memory import FAMILY, GIB, QUANTISED, RowShape, held_of, largest_that_fits
 
 if TYPE_CHECKING:
     from carscribe.engines.local import LocalEngine
 
-DTYPES = ("auto", "bfloat16", "float16", "float32")
+DTYPES = ("auto", "bfloat16", "float16", "float32", *QUANTISED)
 DEMO = "demo"
 SMALLEST = "OpenGVLab/InternVL3-1B-hf"
 NEEDED = ("torch", "transformers", "accelerate")
@@ -68,13 +68,14 @@ class ModelChoice:
     def load(self, *, say: Say = _unheard, progress: Progress = unseen) -> "LocalEngine":
         """Fetch what is missing of the weights and load them. `say` is told each choice, `progress` of the download.
 
-        Raises: InputError for a device that is not there; CheckpointError; OutOfMemoryError.
+        Raises: InputError for a device that is not there, or has no fp8; CheckpointError; OutOfMemoryError.
         """
         notes = list(self.notes)
 
         def note(text: str) -> None:
-            notes.append(text)
-            say(text)
+            if text not in notes:  # it was said when the model was picked
+                notes.append(text)
+                say(text)
 
         where = _device(self.device)
         kind = _dtype(self.dtype, where, note)
@@ -224,17 +225,24 @@ def _no_device(asked: str, reason: str) -> InputError:
 def _dtype(asked: str, device: str, note: Say) -> str:
     import torch
 
-    if asked != "auto":
+    from carscribe.engines.device import computing_dtype, refuse_without_fp8
+
+    held = held_of(asked)
+    if asked != "auto" and held is None:
         return asked
-    if not device.startswith("cuda"):
-        return "float32"
-    if torch.cuda.is_bf16_supported(including_emulation=False):
-        return "bfloat16"
-    note(
-        f"{torch.cuda.get_device_name(device)} has no bfloat16, so float16 is used, and its output checked: the "
-        "7B backbone may overflow in it."
-    )
-    return "float16"
+    where = torch.device(device)
+    if held == "fp8":
+        refuse_without_fp8(where)
+    computing = computing_dtype(where)
+    if computing == "float16":
+        note(
+            f"{torch.cuda.get_device_name(where)} has no bfloat16, so float16 is used, and its output checked: the "
+            "7B backbone may overflow in it."
+        )
+    if held is None:
+        return computing
+    note(f"{held} quantises the language model's layers: fewer bytes, other answers. Not measured on real weights yet.")
+    return held
 
 
 def _model(device: str, dtype: str, note: Say) -> str:

@@ -9,10 +9,13 @@ from typing import TypeVar
 import torch
 
 from carscribe.engines.checkpoint import first_line
-from carscribe.errors import OutOfMemoryError
+from carscribe.errors import InputError, OutOfMemoryError
 
 MEMORY_PHRASES = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 """What a RuntimeError says when the memory of a CPU, of a CUDA call or of cuBLAS ran out."""
+
+FP8_CAPABILITY = (8, 9)
+"""The oldest compute capability that multiplies in 8-bit floats: Ada."""
 
 Result = TypeVar("Result")
 
@@ -23,6 +26,29 @@ def version_of(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "unknown"
+
+
+def computing_dtype(device: torch.device) -> str:
+    """What a model computes in on `device` unless the user says otherwise."""
+    if device.type != "cuda":
+        return "float32"
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+
+
+def refuse_without_fp8(device: torch.device) -> None:
+    """Nothing where `device` can run fp8 (a CPU can, slowly). Raises: InputError for a GPU that cannot."""
+    if device.type != "cuda":
+        return
+    advice = "Give --dtype int8, which takes as little memory, or leave --dtype out."
+    name = torch.cuda.get_device_name(device)
+    if torch.version.hip:
+        raise InputError(f"fp8 runs on NVIDIA GPUs alone so far, and this is {name}. {advice}")
+    major, minor = torch.cuda.get_device_capability(device)
+    if (major, minor) < FP8_CAPABILITY:
+        raise InputError(
+            f"{name} does not multiply in fp8: its compute capability is {major}.{minor}, and 8.9 is needed (L4, L40S, "
+            f"RTX 40, H100 and newer). {advice}"
+        )
 
 
 def hardware_name(device: torch.device) -> str:

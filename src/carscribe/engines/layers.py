@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from carscribe.engines.quantised import QuantisedLinear
+
 KNOWN = frozenset({"Qwen2DecoderLayer", "Qwen3DecoderLayer", "LlamaDecoderLayer"})
 """Layers of transformers that `FusedLayer` equals: `tests/engines/test_layers.py` holds it to them."""
 
@@ -66,6 +68,8 @@ def fused(layers: Sequence[Any]) -> list[FusedLayer] | None:
 
 def joined(parts: Sequence[Any]) -> Any:
     """Projections of the same input as one: their rows one under another."""
+    if all(isinstance(part, QuantisedLinear) for part in parts):
+        return QuantisedLinear.joined(parts)
     if not all(isinstance(part, nn.Linear) for part in parts):
         raise TypeError(f"cannot join {', '.join(type(part).__name__ for part in parts)}")
     whole = nn.Linear(1, 1, bias=False, device="meta")

@@ -22,10 +22,11 @@ from carscribe import memory
 from carscribe.engines.adapters import Adapter, merged
 from carscribe.engines.checkpoint import Checkpoint, first_line
 from carscribe.engines.decoding import Graphs, Sampler, answer_slots, decode, draws_of, not_finite
-from carscribe.engines.device import Result, hardware_name, peak_host_bytes, version_of, within_memory
+from carscribe.engines.device import Result, computing_dtype, hardware_name, peak_host_bytes, version_of, within_memory
 from carscribe.engines.device import free_bytes as free_bytes
 from carscribe.engines.packed import ATTENTION, PackedCache, PackedModel, register_attention
 from carscribe.engines.prompting import PromptEncoder
+from carscribe.engines.quantising import quantisation, quantise
 from carscribe.errors import CheckpointError, EngineError, NumericsError
 from carscribe.packing import Branch, Layout, common_prefix, lay_out, round_up
 from carscribe.records import Answer, EngineCard, Prompt, Request, Tiling
@@ -85,6 +86,9 @@ class LocalEngine:
         """Load the weights onto `device` ("cpu", "cuda", "cuda:1", …) as `dtype` ("float32", "bfloat16", "float16").
 
         On a GPU layers are `compiled` once a run turns out long enough to gain by it.
+
+        As "fp8", "int8" or "int4" the projections of the language model's layers are quantised while they are read,
+        and all else is in what the device computes in. An adapter is merged before that, in the host's memory.
 
         Raises: CheckpointError when the weights do not fit the config; OutOfMemoryError when they do not fit at all.
         """
@@ -195,9 +199,15 @@ class LocalEngine:
 
     @torch.inference_mode()
     def _load(self) -> PackedModel:
-        model = _load_model(self._checkpoint, str(self._device), self._dtype)
-        if self._adapter is not None:
+        device, held = str(self._device), memory.held_of(self._dtype)
+        dtype = computing_dtype(self._device) if held else self._dtype
+        if self._adapter is None:
+            model = _load_model(self._checkpoint, device, dtype, held)
+        else:
+            model = _load_model(self._checkpoint, "cpu" if held else device, dtype)
             model = merged(model, self._adapter).eval()
+            if held:
+                quantise(model, held, self._device)
         return PackedModel(model, positions=self._positions)
 
     def _prepare(self, requests: list[Request]) -> _Prepared:
@@ -450,7 +460,7 @@ def _end_ids(model: Any, end_of_turn_id: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys((end_of_turn_id, *said)))
 
 
-def _load_model(checkpoint: Checkpoint, device: str, dtype: str) -> Any:
+def _load_model(checkpoint: Checkpoint, device: str, dtype: str, held: memory.Held | None = None) -> Any:
     from safetensors import SafetensorError
     from transformers import InternVLForConditionalGeneration
     from transformers.utils import logging
@@ -463,6 +473,7 @@ def _load_model(checkpoint: Checkpoint, device: str, dtype: str) -> Any:
             dtype=getattr(torch, dtype),
             device_map=device,
             attn_implementation={"text_config": ATTENTION, "vision_config": "sdpa"},
+            quantization_config=quantisation(held) if held else None,
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from carscribe.forecast import Asking, Forecast, TilesForecast
-from carscribe.memory import NAMED_ONLY, RUNTIME_BYTES
+from carscribe.memory import NAMED_ONLY, QUANTISED, RUNTIME_BYTES
 from carscribe.terminal.screen import GIB, Screen, gib
 
 HEAD_CELLS, CELLS = 42, 10
@@ -25,6 +25,7 @@ RESTS_ON = (
     "slow at reading photos, are not in it."
 )
 FLOAT16 = "no bfloat16: float16, checked; the 8B's backbone may overflow in it"
+OPT_IN = "opt-in, not measured on real weights"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +59,18 @@ def show_forecast(screen: Screen, forecast: Forecast, asked: Asking, bill: Bill)
         if sheet.remark:
             row("", sheet.remark)
     row("Model", f"{forecast.model.name}, {forecast.dtype}")
-    if forecast.dtype == "float16" and not place.bfloat16:
+    if forecast.dtype in ("float16", *QUANTISED) and not place.bfloat16:
         row("", FLOAT16)
+    if forecast.dtype in QUANTISED:
+        row("", f"the language layers alone; {OPT_IN}")
     row("Asking", _asked(asked))
     screen.show()
     screen.show(_table(forecast, bill))
     screen.show()
+    if forecast.dtype not in QUANTISED:
+        row("Quantised", f"weights in {_quantised(forecast)}")
+        row("", f"with --dtype: {OPT_IN}")
+        screen.show()
     if not forecast.fits:
         _show_instead(screen, forecast)
     if any(tiles.photos_per_hour is None and tiles.batch.fits for tiles in forecast.tiles):
@@ -71,8 +78,8 @@ def show_forecast(screen: Screen, forecast: Forecast, asked: Asking, bill: Bill)
     screen.show(Text(RESTS_ON, style="dim"))
 
 
-def show_gpus(screen: Screen, forecasts: Sequence[Forecast], asked: Asking) -> None:
-    """A line for each GPU, whether the model fits or which would, and how fast it goes."""
+def show_gpus(screen: Screen, forecasts: Sequence[Forecast], asked: Asking, lacking: Sequence[str]) -> None:
+    """A line for each GPU, whether the model fits or which would, and how fast it goes; `lacking` lack the dtype."""
     screen.result("Asking", _asked(asked))
     screen.show()
     counts = " / ".join(str(tiles.batch.tiles) for tiles in forecasts[0].tiles)
@@ -87,6 +94,11 @@ def show_gpus(screen: Screen, forecasts: Sequence[Forecast], asked: Asking) -> N
         table.add_row(place.name, f"{place.total_bytes / GIB:.1f}", _which(forecast), at_once, speeds)
     screen.show(table)
     screen.show()
+    dtype = forecasts[0].dtype
+    if lacking:
+        screen.show(Text(f"{dtype} is not available on {', '.join(lacking)}."))
+    if dtype in QUANTISED:
+        screen.show(Text(f"{dtype}: the language model's layers alone; {OPT_IN}."))
     screen.show(Text(RESTS_ON, style="dim"))
 
 
@@ -117,6 +129,8 @@ def _table(forecast: Forecast, bill: Bill) -> Table:
 
     every = forecast.tiles
     line("weights", *(_gib(tiles.batch.weight_bytes) for tiles in every))
+    if any(tiles.parts.dequantised for tiles in every):
+        line("one projection of them, dequantised", *(_gib(tiles.parts.dequantised) for tiles in every))
     line("CUDA context and workspaces", *(_gib(RUNTIME_BYTES) for _ in every))
     line("vision tower", *(_gib(tiles.parts.vision) for tiles in every))
     line("cache of the photos", *(_gib(tiles.parts.prefix_cache) for tiles in every))
@@ -162,6 +176,12 @@ def _show_instead(screen: Screen, forecast: Forecast) -> None:
     for head, way in zip((_tiles(most), "", ""), ways, strict=False):
         screen.result(head, way)
     screen.show()
+
+
+def _quantised(forecast: Forecast) -> str:
+    """What the weights take in each dtype that quantises them."""
+    sizes = {held: f"{held} {_gib(size)} GiB" for held, size in forecast.quantised_bytes.items() if size is not None}
+    return ", ".join(sizes.get(held, f"{held} not available") for held in QUANTISED)
 
 
 def _why_no_speed(forecast: Forecast) -> str:
