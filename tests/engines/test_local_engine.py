@@ -11,6 +11,7 @@ from alone import choice_prompt, open_prompt, photo
 from carscribe.engines.checkpoint import open_checkpoint
 from carscribe.engines.choosing import open_engine
 from carscribe.engines.local import LocalEngine
+from carscribe.engines.packed import CachePool
 from carscribe.errors import CheckpointError, EngineError, InputError, NumericsError, OutOfMemoryError
 from carscribe.memory import ON_CPU, batch_bytes, plan_batch, shape_of
 from carscribe.records import Request
@@ -218,3 +219,16 @@ def test_batches_that_overlap_are_answered_as_those_that_do_not(engine: LocalEng
         found.append(before.answers())
     assert found == expected
     assert not engine.overlaps
+
+
+def test_caches_of_one_shape_lie_in_the_same_memory_until_it_grows() -> None:
+    pool = CachePool(layers=2, kv_heads=2, width=4, like=torch.zeros(1))
+    first = pool.take(3, 8)
+    smaller, again = pool.take(2, 8), pool.take(3, 8)
+    assert again.keys[1].data_ptr() == first.keys[1].data_ptr()
+    assert first.generation == smaller.generation == again.generation
+    assert again.keys[0].shape == (3, 2, 8, 4)
+    larger = pool.take(4, 8)
+    assert larger.generation != first.generation
+    pool.free()
+    assert pool.take(4, 8).generation not in {larger.generation, first.generation}

@@ -23,6 +23,10 @@ LARGEST_DRAW = 1 - 1e-6
 """So that a draw lies below the sum of all shares, which is rounded, and no token without a share is taken."""
 
 
+MOST_GRAPHS = 64
+"""More come of many tile counts and questions; then all are forgotten, and those in use are captured again."""
+
+
 def answer_slots(columns: int, new_tokens: int) -> int:
     """Cache slots the answers may take: a column's first token comes with the question, its last is never fed.
 
@@ -102,18 +106,20 @@ class Graphs:
 
     def __init__(self) -> None:
         self.captured = 0
-        self._address = 0
+        self._generation = 0
         self._seen: set[Hashable] = set()
         self._graphs: dict[Hashable, tuple[Any, _State]] = {}
         self._pool: Any = None
 
     def find(self, state: _State, columns: "_Columns") -> tuple[Any, _State] | None:
         """A graph of this shape and the state it works on, which takes over what `state` holds; None the first time."""
-        keys = columns.cache.keys[0]
-        if keys.data_ptr() != self._address:
+        cache = columns.cache
+        if cache.generation != self._generation:
             self.clear()
-            self._address = keys.data_ptr()
-        key = (keys.shape, state.shape)
+            self._generation = cache.generation
+        key = (cache.keys[0].shape, state.shape)
+        if key not in self._graphs and len(self._graphs) >= MOST_GRAPHS:
+            self.clear()
         if key not in self._seen:
             self._seen.add(key)
             return None
@@ -129,6 +135,7 @@ class Graphs:
         """Forget all: the memory they work on is another."""
         self._seen.clear()
         self._graphs.clear()
+        self._pool = None  # torch forgets a pool with the last graph in it
 
     def capture(self, step: Callable[[], None]) -> Any:
         """What replays the kernels of `step` on the tensors it used; all share the memory of what lies between."""

@@ -98,11 +98,14 @@ class LocalEngine:
         cuda = self._device.type == "cuda"
         self._limits = memory.ON_GPU if cuda else memory.ON_CPU
         self._positions = min(checkpoint.context_tokens, MOST_POSITIONS)
+        if cuda and self._device.index is not None:
+            torch.cuda.set_device(self._device)  # graphs are captured on the current one
         self._packed = within_memory(f"the weights of {checkpoint.name}", self._load)
         self._end_ids = _end_ids(self._packed.model, self._prompts.end_of_turn_id)
         self._quantum, self._entries, self._check_every = (64, 64, 4) if cuda else (8, 1, 1)
         self._graphs = Graphs() if cuda else None
-        self._until_compiled_s = COMPILE_AFTER_S if compiled and cuda else math.inf
+        after_s = 0.0 if dtype == "fp8" else COMPILE_AFTER_S  # uncompiled it is slower than bfloat16, and takes more
+        self._until_compiled_s = after_s if compiled and cuda else math.inf
         self._free_since_s = 0.0
         self._card = EngineCard(
             model=checkpoint.name,
@@ -117,6 +120,8 @@ class LocalEngine:
             notes=notes,
             knows_renders_alone=knows_renders_alone,
         )
+        if self._until_compiled_s <= 0:
+            self._compile()
 
     @property
     def card(self) -> EngineCard:
@@ -173,8 +178,10 @@ class LocalEngine:
         now = time.perf_counter()
         self._until_compiled_s -= now - max(began_s, self._free_since_s)
         self._free_since_s = now
-        if self._until_compiled_s > 0:
-            return
+        if self._until_compiled_s <= 0:
+            self._compile()
+
+    def _compile(self) -> None:
         self._until_compiled_s = math.inf
         kept = Path.home() / ".cache" / "carscribe" / "compiled"  # torch's own choice, in /tmp, is gone the next day
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept))
@@ -226,15 +233,13 @@ class LocalEngine:
         layout = batch.layout
         slots = len(batch.prefix) + layout.token_ids.shape[1] + answer_slots(layout.open_branch.shape[1], batch.steps)
         cache = self._packed.caches.take(len(batch.requests), round_up(slots, self._quantum))
-        prefix = self._tensor(np.array(batch.prefix))
-        self._packed.read(cache, prefix, self._pixels(batch.requests), len(batch.requests))
-        hidden = self._packed.ask(
-            cache,
-            self._tensor(layout.token_ids),
-            self._tensor(layout.position_ids),
-            self._tensor(layout.tree_mask),
-        )
-        return cache, hidden
+        # All that is copied is copied first: a copy waits for what was queued before it.
+        prefix = np.array(batch.prefix)
+        image = np.flatnonzero(prefix == self._checkpoint.image_token_id)
+        reading = self._tensor(prefix), self._tensor(image)
+        asking = [self._tensor(array) for array in (layout.token_ids, layout.position_ids, layout.tree_mask)]
+        self._packed.read(cache, *reading, self._pixels(batch.requests), len(batch.requests))
+        return cache, self._packed.ask(cache, *asking)
 
     @torch.inference_mode()
     def _run(self, batch: _Prepared, cache: PackedCache, hidden: torch.Tensor) -> _Said:
@@ -340,8 +345,9 @@ class LocalEngine:
         """All tiles as the vision tower wants them, [tiles, 3, px, px], a chunk at a time."""
         mean = torch.tensor(self._checkpoint.mean, device=self._device)
         std = torch.tensor(self._checkpoint.std, device=self._device)
-        each, at_once = len(requests[0].tiles), self._limits.vision_tiles
+        each = len(requests[0].tiles)
         total = each * len(requests)
+        at_once = -(-total // -(-total // self._limits.vision_tiles))  # no chunk of a tile or two behind full ones
         for start in range(0, total, at_once):
             stop = min(total, start + at_once)
             held = range(start // each, -(-stop // each))

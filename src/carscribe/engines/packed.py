@@ -81,12 +81,13 @@ class PackedCache(Cache):  # type: ignore[misc]  # transformers is untyped
     to its own keys alone.
     """
 
-    def __init__(self, keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:
+    def __init__(self, keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor], generation: int = 0) -> None:
         """A tensor [B, H_kv, K, D] a layer, all of finite numbers: a masked slot counts nothing, but nothing times NaN
-        is NaN.
+        is NaN. `generation` says which memory they lie in: see `CachePool`.
         """
         super().__init__(layers=[])
         self.keys, self.values = keys, values
+        self.generation = generation
         self.reading = True
         self.slots = torch.empty(0, dtype=torch.long, device=keys[0].device)
         self.visible = 0
@@ -117,20 +118,22 @@ class CachePool:
     def __init__(self, *, layers: int, kv_heads: int, width: int, like: torch.Tensor) -> None:
         self._layers, self._kv_heads, self._width, self._like = layers, kv_heads, width, like
         self._buffers: list[torch.Tensor] = []
+        self._generation = 0  # another one whenever the memory is; an address alone may come back
 
     def take(self, batch: int, slots: int) -> PackedCache:
         """A cache of `slots` for `batch` rows; what it holds is of earlier ones."""
         shape = (batch, self._kv_heads, slots, self._width)
         size = batch * self._kv_heads * slots * self._width
         if not self._buffers or self._buffers[0].numel() < size:
-            self._buffers = []  # first, so that old and new are never held together
+            self.free()  # first, so that old and new are never held together
             self._buffers = [self._like.new_zeros(size) for _ in range(2 * self._layers)]
         views = [buffer[:size].view(shape) for buffer in self._buffers]
-        return PackedCache(views[: self._layers], views[self._layers :])
+        return PackedCache(views[: self._layers], views[self._layers :], self._generation)
 
     def free(self) -> None:
         """Give the memory back."""
         self._buffers = []
+        self._generation += 1
 
 
 class PackedModel:
@@ -180,7 +183,7 @@ class PackedModel:
 
     @torch.inference_mode()
     def _try_out(self) -> None:
-        """One layer over 64 tokens, and two tiles through the vision tower."""
+        """One layer over some tokens, as many as no other size here, and two tiles through the vision tower."""
         config = self.model.config
         side = config.vision_config.image_size
         height, width = side if isinstance(side, list | tuple) else (side, side)
@@ -188,16 +191,25 @@ class PackedModel:
         self.model.get_image_features(pixel_values=like.new_zeros((2, 3, height, width)))
         if self.layers is None:
             return
-        hidden = like.new_zeros((64, self.text_config.hidden_size))
-        turn = self.language.rotary_emb(hidden, torch.arange(64, device=self.device))
+        hidden = like.new_zeros((67, self.text_config.hidden_size))
+        turn = self.language.rotary_emb(hidden, torch.arange(67, device=self.device))
         query, _, _ = self.before(self.layers[0], hidden, *turn)
         self.after(self.layers[0], hidden, query.flatten(1))
 
-    def read(self, cache: PackedCache, prefix_ids: torch.Tensor, pixels: Iterator[torch.Tensor], rows: int) -> None:
-        """Fill the cache's first P slots: prefix_ids [P] shared by all rows, pixels [tiles, 3, px, px] a chunk."""
+    def read(
+        self,
+        cache: PackedCache,
+        prefix_ids: torch.Tensor,
+        image: torch.Tensor,
+        pixels: Iterator[torch.Tensor],
+        rows: int,
+    ) -> None:
+        """Fill the cache's first P slots: prefix_ids [P] shared by all rows, the image's tokens at `image`.
+
+        pixels [tiles, 3, px, px] a chunk. Nothing is looked at or fetched on the way, so that a GPU is not waited for.
+        """
         features = torch.cat([self.model.get_image_features(pixel_values=chunk).pooler_output for chunk in pixels])
         hidden = self.language.embed_tokens(prefix_ids).expand(rows, -1, -1).clone()
-        image = (prefix_ids == self.model.config.image_token_id).nonzero()[:, 0]
         hidden[:, image] = features.reshape(rows, len(image), -1).to(hidden.dtype)
         positions = torch.arange(len(prefix_ids), device=self.device)
         cache.reading, cache.slots = True, positions
@@ -295,15 +307,17 @@ class PackedModel:
     ) -> torch.Tensor:
         """hidden [M, hidden] through all layers; attention and the cache see a `grid` of B rows and T tokens."""
         places = grid[0] * grid[1]
+        # A single token would be compiled for apart.
+        before, after = (self.before, self.after) if len(hidden) > 1 else (FusedLayer.before, FusedLayer.after)
         for i, layer in enumerate(layers):
-            states = self.before(layer, hidden, *turn)
+            states = before(layer, hidden, *turn)
             query, key, value = (_grid(_spread(x, cells, places), grid).transpose(1, 2) for x in states)
             key, value = cache.update(key, value, i)
             if cache.reading and i + 1 == len(layers):
                 return hidden
             attended, _ = packed_attention(layer, query, key, value, mask, scaling=layer.scaling)
             flat = attended.reshape(places, -1)
-            hidden = self.after(layer, hidden, flat if cells is None else flat[cells])
+            hidden = after(layer, hidden, flat if cells is None else flat[cells])
         out: torch.Tensor = self.language.norm(hidden)
         return out
 
