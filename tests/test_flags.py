@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from scripted import Script, ScriptedEngine, paint_photos, scripted_workspace
 from typer.testing import CliRunner
+from workspaces import put_back
 
 import carscribe
 from carscribe.catalog.calibration import Calibration, keep_calibration
@@ -414,8 +415,7 @@ def test_a_workspace_of_an_older_form_is_counted_as_it_is_and_once_it_was_writte
     with closing(sqlite3.connect(workspace / "catalog.sqlite", isolation_level=None)) as connection:
         scores = "SELECT id, score FROM answers ORDER BY id"
         before = connection.execute(scores).fetchall()
-        connection.execute("ALTER TABLE answers DROP COLUMN score")
-        connection.execute("PRAGMA user_version = 5")
+        put_back(workspace, 5)
         assert found_as_by_reading_every_photo(workspace) == counted
         with write_workspace(workspace, create=False):
             pass

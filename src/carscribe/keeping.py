@@ -13,10 +13,12 @@ from pathlib import Path
 
 from carscribe.batching import Pending
 from carscribe.catalog.database import PAGE
-from carscribe.catalog.entries import Condition, Provenance, Work
+from carscribe.catalog.entries import Condition, Provenance
+from carscribe.catalog.files import ids_of
 from carscribe.catalog.planning import plan_work
 from carscribe.catalog.reading import KeptPhoto, kept_photos
 from carscribe.catalog.status import RunEntry, last_run
+from carscribe.catalog.work import Ask, Work
 from carscribe.catalog.workspace import Workspace, write_workspace
 from carscribe.catalog.writing import Outcome, RunWriter
 from carscribe.engines import Engine
@@ -27,7 +29,7 @@ from carscribe.flags import flags_of_photo
 from carscribe.memory import held_of
 from carscribe.photos.tiles import choose_grid
 from carscribe.pipeline import ModelRequest, Prompter, ReadSettings, RunPlan, ask, tiling_for
-from carscribe.records import Answer, EngineCard, JudgedAnswer, PhotoResult, Prompt
+from carscribe.records import Answer, EngineCard, JudgedAnswer, PhotoFile, PhotoResult, Prompt
 from carscribe.tally import Tally
 
 HELD = 256
@@ -165,7 +167,7 @@ def ask_missing(
         settings=job.settings,
         strict=job.strict,
     )
-    file_ids = {each.index: each.file_id for each in job.work.asks}
+    file_ids: dict[int, int] = {}
     asked: dict[int, tuple[Prompt, ...]] = {}
     leaders: dict[str, int] = {}
     tally = Tally()
@@ -183,14 +185,18 @@ def ask_missing(
         prompts = asked.pop(result.index, None)
         return Outcome(
             result=result,
-            file_id=file_ids[result.index],
+            file_id=file_ids.pop(result.index),
             asked=prompts or (),
             asked_tiles=_asked_tiles(result, engine, job.plan.read),
             reading_failed=prompts is None,
         )
 
-    to_ask = ((each.index, each.file, each.prompts) for each in job.work.asks)
+    def begin(each: Ask) -> tuple[int, PhotoFile, tuple[Prompt, ...]]:
+        file_ids[each.index] = each.file_id
+        return each.index, each.file, each.prompts
+
     try:
+        to_ask = map(begin, job.work.asks)
         with closing(ask(to_ask, engine, job.plan.read, say=say, stopped=stopped, admit=admit)) as settled:
             for results in _in_batches(_behind_their_leaders(settled, leaders)):
                 writer.keep([outcome(result) for result in results])
@@ -246,18 +252,21 @@ def _in_batches(settled: Iterable[list[PhotoResult]]) -> Iterator[list[PhotoResu
 
 def in_order(job: Job, asked: Generator[list[PhotoResult], None, None] | None) -> Iterator[PhotoResult]:
     """One result for every photo of the plan, in its order, all of its answers in it; ends early when `asked` does."""
-    waiting = {each.index for each in job.work.asks}
+    waiting = bytearray(len(job.plan.files))
+    for index in job.work.asks.indexes:
+        waiting[index] = True
     ready: list[int] = []
     try:
         for index in range(len(job.plan.files)):
-            while index in waiting:
+            while waiting[index]:
                 if ready:
                     yield from results_of(job, ready)
                     ready.clear()
                 settled = next(asked, None) if asked else None
                 if settled is None:
                     return
-                waiting.difference_update(result.index for result in settled)
+                for result in settled:
+                    waiting[result.index] = False
             ready.append(index)
             if len(ready) == PAGE:
                 yield from results_of(job, ready)
@@ -272,13 +281,14 @@ def in_order(job: Job, asked: Generator[list[PhotoResult], None, None] | None) -
 
 def results_of(job: Job, indexes: Sequence[int]) -> Iterator[PhotoResult]:
     """What the catalogue knows of some photos of the plan, in the order given: answers of earlier runs among them."""
-    file_ids = [job.work.file_ids[index] for index in indexes]
-    kept = {photo.file_id: photo for photo in kept_photos(job.workspace, file_ids=file_ids)}
-    for index, file_id in zip(indexes, file_ids, strict=True):
-        yield _result(job, index, kept[file_id])
+    files = [job.plan.files[index] for index in indexes]
+    ids = ids_of(job.workspace, job.work.paths, files)
+    kept = {photo.file_id: photo for photo in kept_photos(job.workspace, file_ids=ids)}
+    for index, file, file_id in zip(indexes, files, ids, strict=True):
+        yield _result(job, index, file, kept[file_id])
 
 
-def _result(job: Job, index: int, photo: KeptPhoto) -> PhotoResult:
+def _result(job: Job, index: int, file: PhotoFile, photo: KeptPhoto) -> PhotoResult:
     wanted = {(recipe.id, language) for recipe in job.plan.recipes for language in job.plan.languages}
     answers = tuple(
         answer
@@ -291,7 +301,7 @@ def _result(job: Job, index: int, photo: KeptPhoto) -> PhotoResult:
         error = photo.failure or "has the same bytes as a photo that was set aside"
     return PhotoResult(
         index=index,
-        file=job.plan.files[index],
+        file=file,
         sha256=photo.sha256,
         width_px=photo.width_px,
         height_px=photo.height_px,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from carscribe.engines import Engine
 from carscribe.engines.choosing import ModelChoice, choose_model
 from carscribe.errors import InputError, OutputError, PhotoError, PhotosError
 from carscribe.flags import with_flags
+from carscribe.found import PhotoList, Photos
 from carscribe.photos.decode import photo_size, read_photo
 from carscribe.photos.metadata import MetadataMatch, match_metadata
 from carscribe.photos.rows import read_rows
@@ -59,7 +61,7 @@ class RunPlan:
     again. `metadata_match` is None when no metadata file was given.
     """
 
-    files: tuple[PhotoFile, ...]
+    files: Photos
     ignored: Mapping[str, int]
     recipes: tuple[Recipe, ...]
     languages: tuple[str, ...]
@@ -184,8 +186,9 @@ def plan_run(
         )
     if metadata is not None:
         match = match_metadata(files, read_rows(Path(metadata), keys=metadata_keys))
-        files = match.files
-    files = files[:limit]
+        files = PhotoList(match.files)
+    if limit is not None:
+        files = PhotoList(islice(files, limit))
     duplicates = same_bytes(files) if compare_bytes else ()
     return RunPlan(
         files=files,
@@ -290,10 +293,9 @@ def ask(
         yield from ladder.answer_all(until_stopped(stream))
 
 
-def sample_tiles(files: Sequence[PhotoFile], tiling: Tiling, settings: ReadSettings) -> dict[int, int]:
-    """How many of a sample of photos, spread evenly, will be cut into how many tiles; from their headers alone."""
-    step = max(1, len(files) // SAMPLE)
-    sizes = [size for file in files[::step][:SAMPLE] if (size := photo_size(file.path))]
+def count_tiles(files: Iterable[PhotoFile], tiling: Tiling, settings: ReadSettings) -> dict[int, int]:
+    """How many of some photos will be cut into how many tiles; from their headers alone."""
+    sizes = [size for file in files if (size := photo_size(file.path))]
     return dict(Counter(choose_grid(*size, tiling_for(tiling, settings.max_tiles)).tiles for size in sizes))
 
 
@@ -325,9 +327,9 @@ def load_recipes(recipes: Sequence[str | Path], languages: Sequence[str]) -> tup
     return loaded
 
 
-def _leaders(files: Sequence[PhotoFile], duplicates: Iterable[Sequence[str]]) -> dict[int, int]:
+def _leaders(files: Photos, duplicates: Sequence[Sequence[str]]) -> dict[int, int]:
     """The earlier twin of each photo whose bytes and metadata were seen before."""
-    index = {file.key: i for i, file in enumerate(files)}
+    index = {file.key: i for i, file in enumerate(files)} if duplicates else {}
     leader: dict[int, int] = {}
     for group in duplicates:
         first: dict[tuple[str | None, str | None], int] = {}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from photos_on_disk import write_photos
+from workspaces import ANSWERED, COUNTED_ANEW
 
 PHOTOS, KILLS = 600, 22
 SHOWS_SOMETHING = 5
@@ -36,6 +37,7 @@ def test_killed_at_random_moments_nothing_is_lost_and_nothing_doubled(mount: str
             "SELECT count(*) FROM answers GROUP BY photo_id, prompt_id, condition_id"
         ).fetchall()
         assert per_question == [(1,)] * (PHOTOS * 11)
+        assert connection.execute(ANSWERED).fetchall() == connection.execute(COUNTED_ANEW).fetchall()
         states = [state for (state,) in connection.execute("SELECT state FROM runs ORDER BY id")]
         assert states[-1] == "done"
         assert set(states[:-1]) <= {"planned", "running"}

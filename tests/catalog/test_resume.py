@@ -383,7 +383,7 @@ def test_photos_that_were_only_touched_or_copied_are_known_before_a_model_is_loa
     plan = plan_run(photos, recipes=[recipe], compare_bytes=False)
     with write_workspace(tmp_path / "공간", create=False) as opened:
         job = keeping.prepare(opened, plan, FakeEngine(), say=said.append)
-        assert job.work.asks == ()
+        assert not job.work.asks
         assert [len(result.answers) for result in keeping.in_order(job, None)] == [2] * 5
     assert "comparing their bytes" in said[0]
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 from fakes import FakeEngine
-from workspaces import make_workspace
+from workspaces import ANSWERED, COUNTED_ANEW, UNDONE_BY, make_workspace, put_back
 
 import carscribe
 from carscribe.catalog import reading
 from carscribe.catalog.database import connect, migrations
 from carscribe.catalog.locking import LEASE
 from carscribe.catalog.reading import asked_models, asked_recipes, find_files, kept_photos
-from carscribe.catalog.status import status_of
+from carscribe.catalog.status import Status, status_of
 from carscribe.catalog.workspace import Workspace, read_workspace, write_workspace
 from carscribe.errors import WorkspaceBusyError, WorkspaceError
 
@@ -331,14 +331,31 @@ def test_a_writer_that_lost_the_workspace_while_its_machine_slept_writes_no_more
 
 def test_a_workspace_of_the_first_form_is_read_and_gone_on_with(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
-    with closing(sqlite3.connect(workspace / "catalog.sqlite", isolation_level=None)) as connection:
-        connection.execute("ALTER TABLE answers DROP COLUMN score")
-        connection.execute("ALTER TABLE answers DROP COLUMN remark")
-        connection.execute("DROP TABLE calibrations")
-        connection.execute("ALTER TABLE runs DROP COLUMN adapter")
-        connection.execute("DROP TABLE writer")
-        connection.execute("PRAGMA user_version = 1")
+    put_back(workspace, 1)
     with read_workspace(workspace) as opened:
         assert status_of(opened).answers == 12
     with write_workspace(workspace, create=False) as opened:
         assert (opened.generation, status_of(opened).answers) == (1, 12)
+
+
+@pytest.mark.parametrize("form", range(1, len(migrations())))
+def test_a_workspace_of_any_older_form_has_the_same_status_before_and_after_it_is_written(
+    form: int, tmp_path: Path
+) -> None:
+    def counted() -> Status:
+        with read_workspace(workspace) as opened:
+            return replace(status_of(opened), catalog_bytes=0)
+
+    workspace = make_workspace(tmp_path, languages=["en"])
+    (tmp_path / "photos" / "broken.png").write_bytes(b"")
+    make_workspace(tmp_path, limit=2)
+    status = counted()
+    put_back(workspace, form)
+    assert counted() == status
+    with write_workspace(workspace, create=False) as opened:
+        assert opened.connection.execute(ANSWERED).fetchall() == opened.connection.execute(COUNTED_ANEW).fetchall()
+    assert counted() == status
+
+
+def test_every_migration_can_be_put_back_by_these_tests() -> None:
+    assert sorted(UNDONE_BY) == [number for number, _ in migrations()][1:]

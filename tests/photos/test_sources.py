@@ -53,9 +53,9 @@ def test_hidden_and_system_files_are_passed_over(tmp_path):
     touch(
         tmp_path, "a.jpg", ".b.jpg", "._a.jpg", ".git/c.jpg", "__MACOSX/a.jpg", "@eaDir/a.jpg", "Thumbs.db", ".DS_Store"
     )
-    assert find_photos(tmp_path) == FoundPhotos(
-        files=(PhotoFile(location=str(tmp_path / "a.jpg"), key="a.jpg"),), ignored={}
-    )
+    found = find_photos(tmp_path)
+    assert list(found.files) == [PhotoFile(location=str(tmp_path / "a.jpg"), key="a.jpg")]
+    assert found.ignored == {}
 
 
 def test_a_hidden_folder_that_was_asked_for_is_searched(tmp_path):

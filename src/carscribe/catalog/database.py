@@ -13,7 +13,7 @@ BUSY_S = 30.0
 """How long a statement waits for another process's transaction."""
 
 PAGE = 500
-"""Rows looked up in one statement; SQLite takes at least 999 values in one."""
+"""Rows looked up in one statement; SQLite takes 32,766 values in one."""
 
 APPLICATION_ID = 0x43415253
 """`CARS`: written into the file's header, so that a database of something else is told apart."""
@@ -81,6 +81,14 @@ def has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
 def adapter_of_run(connection: sqlite3.Connection) -> str:
     """The SQL for the folder of a run's adapter; of a workspace from before adapters, none."""
     return "runs.adapter" if has_column(connection, "runs", "adapter") else "''"
+
+
+def answered_table(connection: sqlite3.Connection) -> str:
+    """What a SELECT from the table `answered` begins with: nothing, but in a workspace from before it."""
+    if has_column(connection, "answered", "prompts"):
+        return ""
+    prompts = "group_concat(DISTINCT prompt_id) AS prompts"
+    return f"WITH answered AS (SELECT photo_id, condition_id, {prompts} FROM answers GROUP BY 1, 2)"
 
 
 def migrations() -> list[tuple[int, str]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from carscribe.memory import held_of
-from carscribe.records import Language, PhotoFile, Prompt, Recipe
+from carscribe.records import Language, Prompt, Recipe
 
 HELD_AS = " as "
 """Between weights and what they were quantised to, where the catalogue names both in one."""
@@ -74,36 +74,3 @@ class PromptSet:
     recipe: Recipe
     language: Language
     prompts: tuple[Prompt, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Ask:
-    """What is still to be asked of a file. `index` is its place in what the user gave."""
-
-    index: int
-    file: PhotoFile
-    file_id: int
-    prompts: tuple[Prompt, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Work:
-    """What a run has to do. `failed` maps keys of photos that failed before, and are not tried again, to the reason.
-
-    `changes` is what is asked of files from this run on, to be noted once there is an engine to ask.
-    `file_ids` has one id for each file that was given, in their order. `kept` counts photos whose every answer is
-    there, `moved` those found at another path than before.
-    """
-
-    run_id: int
-    condition_id: int
-    file_ids: tuple[int, ...]
-    asks: tuple[Ask, ...]
-    kept: int
-    moved: int
-    failed: Mapping[str, str]
-    changes: tuple["AskChange", ...] = ()
-
-
-AskChange = tuple[int, str, Language, int, int, int]
-"""(file, recipe, language, prompt set, condition, run): a row of the catalogue's table of asks."""

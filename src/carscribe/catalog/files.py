@@ -1,14 +1,17 @@
-"""Files as the catalogue knows them: where they lie, how large, since when; and the text SQLite can take."""
+"""Files as they are now, in the words of the catalogue: their paths, sizes and times, their bytes, what was crawled."""
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
+from carscribe.catalog.database import PAGE
 from carscribe.catalog.text import compact_json, writable
 from carscribe.catalog.workspace import Workspace
+from carscribe.errors import WorkspaceError
+from carscribe.found import Block, PhotoList, Photos
 from carscribe.records import Metadata, PhotoFile
 
 STAT_THREADS = 16
@@ -17,138 +20,156 @@ STAT_THREADS = 16
 Size = tuple[int | None, int | None]
 """(bytes, time of change in ns) of a file; (None, None) when it is not there."""
 
+NameAndSize = tuple[str, int | None]
+"""A file's name and its bytes: what a copy of it has too."""
 
-@dataclass(slots=True)
-class FileRow:
-    """A file as the catalogue has it, and as it is now.
+CatalogPath = str | bytes
+"""An absolute path as SQLite takes it: bytes where it is no UTF-8."""
 
-    `photo_id` is None while its bytes are not known. `familiar` then says that they may well be: it has the size of a
-    photo that was known in this place or by this name.
-    """
+Crawled = tuple[str | None, str | None, str]
+"""What was crawled with a file, as SQLite takes it: its name, its kind, all else as JSON."""
 
-    id: int
-    photo_id: int | None
-    size: Size
-    familiar: bool = False
+NOTHING_CRAWLED: Crawled = (None, None, "{}")
 
 
-def note_files(workspace: Workspace, files: Sequence[PhotoFile]) -> tuple[list[FileRow], int]:
-    """The row of each file, new or brought up to date, and how many were found at another path than before."""
-    connection = workspace.connection
-    known = {
-        row[2]: row
-        for row in connection.execute(
-            "SELECT id, photo_id, path, key, size_bytes, mtime_ns, name, kind, extra FROM files"
-        )
-    }
-    absolute = _Absolute()
-    paths = [absolute(file.location) for file in files]
-    here = set(paths)
-    new = not here <= known.keys()
-    gone = {row[3]: row for path, row in known.items() if new and path not in here}
-    names = {(os.path.basename(row[2]), row[4]) for row in known.values() if new and row[1]}  # noqa: PTH119
-    rows: list[FileRow] = []
-    added: list[tuple[Any, ...]] = []
-    changed: list[tuple[Any, ...]] = []
-    next_id = 1 + (connection.execute("SELECT max(id) FROM files").fetchone()[0] or 0)
-    moved = 0
-    for file, path, size in zip(files, paths, _sizes(paths, workspace.mount.network), strict=True):
-        row = known.get(path)
-        # Of a file that is not there at the moment, what was known stays.
-        known_size = row[4:6] if row is not None and size == (None, None) else size
-        now = (path, file.key, *known_size, *_metadata(file.metadata))
-        if row is None and (before := gone.get(file.key)) and before[4] == size[0] and not os.path.lexists(before[2]):
-            row, moved = gone.pop(file.key), moved + 1
-        if row is None:
-            familiar = (os.path.basename(path), size[0]) in names  # noqa: PTH119 - text, as below
-            rows.append(FileRow(next_id + len(added), None, size, familiar))
-            added.append((rows[-1].id, *now))
-            continue
-        photo_id = row[1] if row[4:6] == known_size else None
-        if row[2:] != now:
-            changed.append((photo_id, *now, row[0]))
-        rows.append(FileRow(row[0], photo_id, size, row[1] is not None and row[4] == size[0]))
-    connection.executemany(
-        "UPDATE files SET photo_id = ?, path = ?, key = ?, size_bytes = ?, mtime_ns = ?, name = ?, kind = ?,"
-        " extra = ? WHERE id = ?",
-        changed,
-    )
-    connection.executemany(
-        "INSERT INTO files (id, path, key, size_bytes, mtime_ns, name, kind, extra) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        added,
-    )
-    return rows, moved
+class Paths:
+    """By which paths the catalogue knows files. Remembers folders, which many files share."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def of(self, folders: Iterable[tuple[str, Sequence[str]]]) -> list[CatalogPath]:
+        """The paths of files, by the ways to their folders and their names in them, as a `Block` has them."""
+        paths: list[CatalogPath] = []
+        for way, names in folders:
+            real = self._folders.get(way)
+            if real is None:
+                real = self._folders[way] = os.path.join(os.path.realpath(way), "")  # noqa: PTH118 - text: a Path for each of a million files is slow
+            if real.isascii() and "".join(names).isascii():
+                paths += [real + name for name in names]
+            else:
+                paths += [_as_sqlite_takes_it(real + name) for name in names]
+        return paths
 
 
-def recognise(
-    workspace: Workspace, files: Sequence[PhotoFile], rows: Sequence[FileRow], say: Callable[[str], None]
-) -> None:
-    """Find photos of files that were touched or copied by their bytes, so that no model is loaded to ask nothing."""
-    unsure = [(file, row) for file, row in zip(files, rows, strict=True) if row.familiar and row.photo_id is None]
-    if not unsure:
-        return
-    say(f"{len(unsure):,} files have another time or place than before: comparing their bytes …")
-    connection = workspace.connection
-    with ThreadPoolExecutor() as pool:
-        hashes = list(pool.map(_sha256, (file.location for file, _ in unsure)))
-    for (_, row), sha256 in zip(unsure, hashes, strict=True):
-        if photo := connection.execute("SELECT id FROM photos WHERE sha256 = ?", (sha256,)).fetchone():
-            row.photo_id = photo[0]
-    connection.executemany(
-        "UPDATE files SET photo_id = ? WHERE id = ?",
-        [(row.photo_id, row.id) for _, row in unsure if row.photo_id is not None],
-    )
-
-
-def _sha256(location: str) -> str | None:
+def _as_sqlite_takes_it(path: str) -> CatalogPath:
     try:
-        with open(location, "rb") as file:  # noqa: PTH123 - text, as below
+        path.encode()
+    except UnicodeEncodeError:  # the file system's own bytes, which are no UTF-8
+        return os.fsencode(path)
+    return path
+
+
+SeenRow = tuple[Any, ...]
+"""A file as it is now: its number in the block, its path, key, size, time of change and, where any is, `Crawled`."""
+
+
+class SeenFiles:
+    """The files of a block as they are now. `with_crawled` says whether anything was crawled with any of them."""
+
+    def __init__(self, block: Block, paths: Paths, *, network: bool) -> None:
+        self.block = block
+        self.with_crawled = block.metadata is not None
+        known_by = paths.of(block.folders)
+        sizes = zip(*_sizes(known_by, network), strict=True)
+        crawled = zip(*map(_crawled, block.metadata or ()), strict=True)
+        numbers = range(len(known_by))
+        self.rows: list[SeenRow] = list(zip(numbers, known_by, block.keys, *sizes, *crawled, strict=True))
+
+    @cached_property
+    def places(self) -> Sequence[int]:
+        """Where they are in the plan."""
+        return self.block.places()
+
+    def path(self, number: int) -> CatalogPath:
+        """The path of one of them."""
+        path: CatalogPath = self.rows[number][1]
+        return path
+
+    def key(self, number: int) -> str:
+        """The key of one of them."""
+        key: str = self.rows[number][2]
+        return key
+
+    def size(self, number: int) -> Size:
+        """The size of one of them."""
+        _, _, _, size_bytes, mtime_ns, *_ = self.rows[number]
+        return size_bytes, mtime_ns
+
+    def name_and_size(self, number: int) -> NameAndSize:
+        """The name and the bytes of one of them."""
+        return name_of(self.key(number)), self.size(number)[0]
+
+    def crawled(self, number: int) -> Crawled:
+        """What was crawled with one of them."""
+        return self.rows[number][5:] if self.with_crawled else NOTHING_CRAWLED
+
+
+def seen_files(photos: Photos, paths: Paths, *, network: bool) -> Iterator[SeenFiles]:
+    """The files of every block as they are now, looked up in a thread while the block before is being compared."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead: Future[SeenFiles] | None = None
+        for block in photos.blocks():
+            following = pool.submit(SeenFiles, block, paths, network=network)
+            if ahead is not None:
+                yield ahead.result()
+            ahead = following
+        if ahead is not None:
+            yield ahead.result()
+
+
+def name_of(key: str) -> str:
+    """A file's name without its folders: as the column `file_name`."""
+    return key.rpartition("/")[2]
+
+
+def ids_of(workspace: Workspace, paths: Paths, files: Sequence[PhotoFile]) -> list[int]:
+    """The ids of files that are in the catalogue, in the order given. Raises: WorkspaceError when one is no longer."""
+    wanted = [path for block in PhotoList(files).blocks() for path in paths.of(block.folders)]
+    found: dict[CatalogPath, int] = {}
+    for start in range(0, len(wanted), PAGE):
+        some = wanted[start : start + PAGE]
+        places = ",".join("?" * len(some))
+        found |= workspace.connection.execute(f"SELECT path, id FROM files WHERE path IN ({places})", some)
+    if gone := [file.key for file, path in zip(files, wanted, strict=True) if path not in found]:
+        raise WorkspaceError(f"{gone[0]} was moved while it was looked for. Run the same command again.")
+    return [found[path] for path in wanted]
+
+
+def hashes_of(paths: Iterable[CatalogPath]) -> list[str | None]:
+    """The SHA-256 of files, None of those that cannot be read: reading them for the model will say what is wrong."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(_sha256, paths))
+
+
+def size_of(path: CatalogPath) -> Size:
+    """A file's size and time of change; (None, None) where it is not there."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - text, as above
+    except (OSError, ValueError):
+        return None, None
+    return status.st_size, status.st_mtime_ns
+
+
+def _sizes(paths: Sequence[CatalogPath], network: bool) -> list[Size]:
+    if not network:
+        return list(map(size_of, paths))
+    with ThreadPoolExecutor(STAT_THREADS) as pool:
+        return list(pool.map(size_of, paths, chunksize=64))
+
+
+def _sha256(path: CatalogPath) -> str | None:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - text, as above
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError):  # reading it for the model will say what is wrong
+    except (OSError, ValueError):
         return None
 
 
-def _metadata(metadata: Metadata) -> tuple[str | None, str | None, str]:
+def _crawled(metadata: Metadata) -> Crawled:
     name, kind = metadata.name, metadata.kind
     return (
         None if name is None else writable(name),
         None if kind is None else writable(kind),
         writable(compact_json(dict(metadata.extra))) if metadata.extra else "{}",
     )
-
-
-def _sizes(paths: Sequence[str | bytes], network: bool) -> Iterable[Size]:
-    if not network:
-        return map(size_of, paths)
-    with ThreadPoolExecutor(STAT_THREADS) as pool:
-        return list(pool.map(size_of, paths, chunksize=64))
-
-
-def size_of(path: str | bytes) -> Size:
-    """A file's size and time of change; (None, None) where it is not there."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 - text: a Path for each of a million files is slow
-    except (OSError, ValueError):
-        return None, None
-    return status.st_size, status.st_mtime_ns
-
-
-class _Absolute:
-    """Makes paths absolute, as text or bytes that SQLite takes; remembers folders, which many files share."""
-
-    def __init__(self) -> None:
-        self._folders: dict[str, str] = {}
-
-    def __call__(self, location: str) -> str | bytes:
-        folder, slash, name = location.rpartition(os.sep)
-        real = self._folders.get(folder)
-        if real is None:
-            real = self._folders[folder] = os.path.join(os.path.realpath(folder + slash), "")  # noqa: PTH118 - as above
-        text = real + name
-        if text.isascii():
-            return text
-        try:
-            text.encode()
-        except UnicodeEncodeError:  # the file system's own bytes, which are no UTF-8
-            return os.fsencode(text)
-        return text

@@ -1,4 +1,4 @@
-"""Which photos have a choice that a person should look at: found by the database, in half a second of 100,000.
+"""Which photos have a choice that a person should look at: found by the database, in two seconds of a million.
 
 What makes a choice doubtful is the caller's to say. What a person judged is not doubtful any more, and of the answers
 to one question only the newest counts: as `reading` has it.
@@ -98,6 +98,7 @@ def _best_confidence(scores: str, temperature: float) -> float:
     return best_confidence(json.loads(scores).values(), temperature)
 
 
+# Answers to choices all have scores: to say so lets the database take the index of those alone.
 # CASE, since both sides of an AND or OR would be computed: a confidence is, only where the score does not settle it. In
 # WHERE, SQLite keeps subqueries for last: they are made for the doubtful alone.
 _BY_KIND = "CASE WHEN states AND kind IS NOT NULL THEN contradicts(kind, answers.text) ELSE 0 END"
@@ -119,7 +120,7 @@ WITH choice AS MATERIALIZED (
         SELECT file_id, {by_kind} AS by_kind, {unsure} AS unsure
         FROM asks CROSS JOIN files ON files.id = file_id CROSS JOIN choice ON choice.prompt_set_id = asks.prompt_set_id
         CROSS JOIN answers ON answers.photo_id = files.photo_id AND answers.prompt_id = choice.prompt_id
-            AND answers.condition_id {by}
+            AND answers.condition_id {by} AND answers.scores IS NOT NULL
         {temperatures}
         WHERE ({by_kind} OR {unsure}) AND (:recipe IS NULL OR asks.recipe = :recipe)
             AND (:language IS NULL OR asks.language = :language)
@@ -130,7 +131,7 @@ WITH choice AS MATERIALIZED (
                 ORDER BY verdicts.id DESC LIMIT 1), 0)
             AND NOT EXISTS (
                 SELECT 1 FROM answers AS newer WHERE newer.photo_id = answers.photo_id
-                    AND newer.prompt_id = answers.prompt_id AND newer.condition_id {by}
+                    AND newer.prompt_id = answers.prompt_id AND newer.condition_id {by} AND newer.scores IS NOT NULL
                     AND newer.id <> answers.id AND (newer.run_id, newer.id) > (answers.run_id, answers.id))
     ) GROUP BY file_id
 )

@@ -2,6 +2,7 @@
 
 import hashlib
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 from carscribe.catalog.entries import PromptSet
@@ -9,40 +10,62 @@ from carscribe.catalog.text import compact_json
 from carscribe.catalog.workspace import Workspace
 from carscribe.records import Prompt, Recipe
 
+REMEMBERED = 4096
+"""Different sets of answers of which it is remembered what they lack."""
+
+ENOUGH = 16
+"""Different sets of answers that the database is told to be enough."""
+
+
+class Wanted:
+    """What is asked of some files: prompt sets, one for each recipe and language, and what answers leave of them.
+
+    `asked` has the recipe, the language and the id of each set. Answers are what `answered.prompts` says: the ids of
+    their prompts, in order. `enough` has such texts that leave nothing, not all of them.
+    """
+
+    def __init__(self, sets: tuple[PromptSet, ...], set_ids: Sequence[int], prompt_ids: Sequence[tuple[int, ...]]):
+        self.asked = [(each.recipe.id, each.language, set_id) for each, set_id in zip(sets, set_ids, strict=True)]
+        self._prompts = {
+            prompt_id: prompt
+            for each, ids in zip(reversed(sets), reversed(prompt_ids), strict=True)
+            for prompt, prompt_id in zip(each.prompts, ids, strict=True)
+        }  # two recipes may hold one prompt: it is the first one's
+        self._order = tuple(dict.fromkeys(i for ids in prompt_ids for i in ids))
+        self.enough = [",".join(map(str, sorted(self._order)))]
+        self._left: dict[str | None, tuple[Prompt, ...]] = {}
+        self._alike: dict[tuple[int, ...], tuple[Prompt, ...]] = {}
+
+    def missing(self, answered: str | None) -> tuple[Prompt, ...]:
+        """The prompts, each once, less those answered: one and the same tuple for the same prompts."""
+        if answered not in self._left:
+            if len(self._left) >= REMEMBERED:
+                self._left.clear()
+            there = prompts_in(answered)
+            ids = tuple(prompt_id for prompt_id in self._order if prompt_id not in there)
+            if not ids and answered is not None and answered not in self.enough and len(self.enough) < ENOUGH:
+                self.enough.append(answered)
+            self._left[answered] = self._alike.setdefault(ids, tuple(self._prompts[i] for i in ids))
+        return self._left[answered]
+
 
 class PromptSets:
     """Prompt sets and their ids. Sets that are one object are looked up once."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._connection = workspace.connection
-        self._ids: dict[int, int] = {}
-        self._prompt_ids: dict[int, tuple[int, ...]] = {}
+        self._wanted: dict[int, Wanted] = {}
         self._recipes: dict[int, int] = {}
-        self._missing: dict[tuple[int, int], tuple[Prompt, ...]] = {}
         self._alive: list[object] = []  # ids of objects are theirs only while they live
 
-    def id(self, prompts: PromptSet) -> int:
-        """The id of a set, made when it is new, and those of its prompts."""
-        if id(prompts) not in self._ids:
-            self._alive.append(prompts)
-            prompt_ids = tuple(self._prompt_id(prompt) for prompt in prompts.prompts)
-            self._prompt_ids[id(prompts)] = prompt_ids
-            self._ids[id(prompts)] = self._set_id(prompts, prompt_ids)
-        return self._ids[id(prompts)]
-
-    def missing(self, sets: tuple[PromptSet, ...], answered: frozenset[int]) -> tuple[Prompt, ...]:
-        """The prompts of some sets, each once, less those answered; remembered, for most photos are alike."""
-        key = (id(sets), id(answered))
-        if key not in self._missing:
-            self._alive += [sets, answered]
-            asked = {
-                prompt_id: prompt
-                for each in reversed(sets)  # two recipes may hold one prompt: it is the first one's
-                for prompt, prompt_id in zip(each.prompts, self._prompt_ids[id(each)], strict=True)
-            }
-            first = {i: asked[i] for each in sets for i in self._prompt_ids[id(each)]}
-            self._missing[key] = tuple(prompt for prompt_id, prompt in first.items() if prompt_id not in answered)
-        return self._missing[key]
+    def wanted(self, sets: tuple[PromptSet, ...]) -> Wanted:
+        """These sets with their ids, made when they are new, and those of their prompts."""
+        if id(sets) not in self._wanted:
+            self._alive.append(sets)
+            prompt_ids = [tuple(map(self._prompt_id, each.prompts)) for each in sets]
+            set_ids = [self._set_id(each, ids) for each, ids in zip(sets, prompt_ids, strict=True)]
+            self._wanted[id(sets)] = Wanted(sets, set_ids, prompt_ids)
+        return self._wanted[id(sets)]
 
     def _prompt_id(self, prompt: Prompt) -> int:
         values = prompt_identity(prompt)
@@ -83,6 +106,15 @@ class PromptSets:
             found = self._connection.execute("SELECT id FROM recipes WHERE content = ?", (content,))
             self._recipes[id(recipe)] = int(found.fetchone()[0])
         return self._recipes[id(recipe)]
+
+
+def prompts_in(answered: str | None) -> frozenset[int]:
+    """The ids of the prompts that a photo has answers to, as the catalogue has them side by side.
+
+    >>> sorted(prompts_in("1,12,3")), sorted(prompts_in(None))
+    ([1, 3, 12], [])
+    """
+    return frozenset(map(int, answered.split(","))) if answered else frozenset()
 
 
 def find_prompt(connection: sqlite3.Connection, identity: tuple[str, str, int]) -> int:

@@ -1,14 +1,13 @@
 """How far a workspace is: counted over a million answers in a second."""
 
 import json
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
-from carscribe.catalog.database import adapter_of_run, translated
+from carscribe.catalog.database import adapter_of_run, answered_table, translated
 from carscribe.catalog.entries import weights_and_held
-from carscribe.catalog.planning import answered_prompts
+from carscribe.catalog.prompt_sets import prompts_in
 from carscribe.catalog.workspace import Workspace
 from carscribe.records import Language
 
@@ -78,15 +77,15 @@ def status_of(workspace: Workspace) -> Status:
             " (SELECT count(*) FROM files WHERE photo_id IS NULL), (SELECT count(*) FROM answers),"
             " (SELECT count(*) FROM runs)"
         ).fetchone()
-        targets, incomplete = _targets(workspace)
+        sets = _prompt_sets(workspace)
         return Status(
             files=count[0],
             photos=count[1],
             unread=count[2],
             answers=count[3],
             catalog_bytes=sum(file.stat().st_size for file in workspace.folder.glob(f"{workspace.path.name}*")),
-            targets=targets,
-            failed=_failed(workspace, incomplete),
+            targets=_targets(workspace, sets),
+            failed=_failed(workspace, sets),
             verdicts=_verdicts(workspace),
             runs=count[4],
             last_run=last_run(workspace),
@@ -121,42 +120,29 @@ def last_run(workspace: Workspace) -> RunEntry | None:
     )
 
 
-def _targets(workspace: Workspace) -> tuple[tuple[Target, ...], set[int]]:
-    """The targets, and the ids of files that lack an answer."""
+def _targets(workspace: Workspace, sets: Mapping[int, Set[int]]) -> tuple[Target, ...]:
+    """The targets: files that are asked the same and have answers to the same are counted by the database, as one."""
     connection = workspace.connection
-    sets: dict[int, frozenset[int]] = {}
-    names: dict[int, tuple[str, int, str]] = {}
-    for set_id, name, version, language, prompts in connection.execute(
-        "SELECT prompt_sets.id, name, version, language, group_concat(prompt_id) FROM prompt_sets"
-        " JOIN recipes ON recipes.id = recipe_id JOIN prompt_set_items ON prompt_set_id = prompt_sets.id GROUP BY 1"
-    ):
-        sets[set_id] = frozenset(map(int, prompts.split(",")))
-        names[set_id] = (name, version, language)
+    names = {
+        row[0]: row[1:]
+        for row in connection.execute(
+            "SELECT prompt_sets.id, name, version, language FROM prompt_sets JOIN recipes ON recipes.id = recipe_id"
+        )
+    }
     models = dict(connection.execute("SELECT id, model FROM conditions"))
-    used = [row[0] for row in connection.execute("SELECT DISTINCT condition_id FROM asks")]
-    answered = {condition: answered_prompts(workspace, condition) for condition in used}
-    nothing: frozenset[int] = frozenset()
-    # Most files share a set of questions and a set of answers: count such pairs, then look at each pair once.
-    pairs: Counter[tuple[int, int, int]] = Counter()
-    alive: dict[int, frozenset[int]] = {}
-    incomplete: set[int] = set()
-    for file_id, photo_id, set_id, condition in connection.execute(
-        "SELECT file_id, photo_id, prompt_set_id, condition_id FROM asks JOIN files ON files.id = file_id"
-    ):
-        there = answered[condition].get(photo_id, nothing)
-        alive[id(there)] = there
-        pairs[set_id, condition, id(there)] += 1
-        if not sets[set_id] <= there:
-            incomplete.add(file_id)
     sums: dict[tuple[str, int, str, str], list[int]] = {}
-    for (set_id, condition, there_id), photos in pairs.items():
-        found = len(sets[set_id] & alive[there_id])
+    for set_id, condition, answered, photos in connection.execute(
+        f"{answered_table(connection)} SELECT prompt_set_id, asks.condition_id, prompts, count(*) FROM asks"
+        f" CROSS JOIN files ON files.id = file_id {_ANSWERED} GROUP BY 1, 2, 3"
+    ):
+        asked = sets[set_id]
+        found = len(asked & prompts_in(answered))
         row = sums.setdefault((*names[set_id], models[condition]), [0, 0, 0, 0])
         row[0] += photos
-        row[1] += photos * (found == len(sets[set_id]))
-        row[2] += photos * len(sets[set_id])
+        row[1] += photos * (found == len(asked))
+        row[2] += photos * len(asked)
         row[3] += photos * found
-    targets = tuple(
+    return tuple(
         Target(
             recipe=recipe,
             version=version,
@@ -169,14 +155,27 @@ def _targets(workspace: Workspace) -> tuple[tuple[Target, ...], set[int]]:
         )
         for (recipe, version, language, model), row in sums.items()
     )
-    return targets, incomplete
 
 
-def _failed(workspace: Workspace, incomplete: set[int]) -> tuple[tuple[str, str], ...]:
+def _prompt_sets(workspace: Workspace) -> dict[int, Set[int]]:
+    """The ids of the prompts of each set."""
     rows = workspace.connection.execute(
-        "SELECT file_id, key, error FROM failures JOIN files ON files.id = file_id ORDER BY failures.id"
+        "SELECT prompt_set_id, group_concat(prompt_id) FROM prompt_set_items GROUP BY prompt_set_id"
     )
-    return tuple({file_id: (key, error) for file_id, key, error in rows if file_id in incomplete}.values())
+    return {set_id: prompts_in(prompts) for set_id, prompts in rows}
+
+
+def _failed(workspace: Workspace, sets: Mapping[int, Set[int]]) -> tuple[tuple[str, str], ...]:
+    rows = workspace.connection.execute(
+        f"{answered_table(workspace.connection)} SELECT failures.file_id, key, error, prompt_set_id, prompts"
+        " FROM failures CROSS JOIN files ON files.id = failures.file_id CROSS JOIN asks ON asks.file_id = files.id"
+        f" {_ANSWERED} ORDER BY failures.id"
+    )
+    lacking = (row for row in rows if not sets[row[3]] <= prompts_in(row[4]))
+    return tuple({row[0]: (row[1], row[2]) for row in lacking}.values())
+
+
+_ANSWERED = "LEFT JOIN answered ON answered.photo_id = files.photo_id AND answered.condition_id = asks.condition_id"
 
 
 def _verdicts(workspace: Workspace) -> dict[str, int]:

@@ -5,18 +5,24 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from carscribe.catalog.comparing import marks
 from carscribe.catalog.database import PAGE
-from carscribe.catalog.entries import Provenance, Work
+from carscribe.catalog.entries import Provenance
 from carscribe.catalog.files import size_of
 from carscribe.catalog.planning import note_asks, now, provenance_id
 from carscribe.catalog.prompt_sets import find_prompt, prompt_identity
 from carscribe.catalog.text import compact_json, writable
+from carscribe.catalog.work import Work
 from carscribe.catalog.workspace import Workspace
 from carscribe.errors import WorkspaceError
 from carscribe.records import Answer, PhotoResult, Prompt
 
 REMEMBERED = 4096
 """Tuples of prompts whose ids are remembered: with names in the prompts, every photo has its own."""
+
+BEGINNING_DIGITS = 6
+"""Hexadecimal digits of a hash that are remembered: of a million known photos, one in sixteen new ones begins like one
+of them, which costs a look into the database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +60,9 @@ class RunWriter:
         self._ids_of: dict[int, tuple[int, ...]] = {}
         self._alive: list[tuple[Prompt, ...]] = []  # an object's id is its own only while it lives
         self._under_way: dict[str, set[int]] = {}
-        self._seen = {_beginning(row[0]) for row in self._connection.execute("SELECT sha256 FROM photos")}
+        self._seen = bytearray(16**BEGINNING_DIGITS)
+        for (sha256,) in self._connection.execute("SELECT sha256 FROM photos"):
+            self._seen[_beginning(sha256)] = True
         self.seconds = 0.0
         """What the catalogue took of the run, in seconds."""
         with workspace.transaction():
@@ -88,6 +96,7 @@ class RunWriter:
             photo_ids = self._keep_photos(outcomes)
             self._keep_failures(failed)
             self._keep_answers(answered, photo_ids)
+            self._keep_answered(list({photo_ids[o.result.sha256 or ""] for o in answered if o.result.answers}))
         for outcome in outcomes:
             self._forget(outcome)
         self.seconds += time.perf_counter() - started
@@ -101,7 +110,7 @@ class RunWriter:
             )
 
     def _answered(self, sha256: str) -> set[int]:
-        if _beginning(sha256) not in self._seen:
+        if not self._seen[_beginning(sha256)]:
             return set()
         photo = self._connection.execute("SELECT id FROM photos WHERE sha256 = ?", (sha256,)).fetchone()
         if photo is None:
@@ -148,7 +157,8 @@ class RunWriter:
             "UPDATE files SET photo_id = ? WHERE id = ?",
             [(photo_ids[o.result.sha256], o.file_id) for o in outcomes if o.result.sha256 is not None],
         )
-        self._seen.update(map(_beginning, read))
+        for sha256 in read:
+            self._seen[_beginning(sha256)] = True
         return photo_ids
 
     def _keep_failures(self, outcomes: Sequence[Outcome]) -> None:
@@ -188,6 +198,17 @@ class RunWriter:
             rows,
         )
 
+    def _keep_answered(self, photo_ids: Sequence[int]) -> None:
+        """Write down what photos have answers to by now."""
+        for start in range(0, len(photo_ids), PAGE):
+            some = photo_ids[start : start + PAGE]
+            self._connection.execute(
+                "INSERT INTO answered SELECT photo_id, condition_id, group_concat(DISTINCT prompt_id) FROM answers"
+                f" WHERE photo_id IN ({marks(len(some))}) AND condition_id = ? GROUP BY photo_id"
+                " ON CONFLICT DO UPDATE SET prompts = excluded.prompts",
+                (*some, self._work.condition_id),
+            )
+
     def _forget(self, outcome: Outcome) -> None:
         """What was under way has arrived, or never will."""
         under_way = self._under_way.get(outcome.result.sha256 or "", set())
@@ -197,8 +218,8 @@ class RunWriter:
 
 
 def _beginning(sha256: str) -> int:
-    """Enough of a hash to know that a photo is new; a number, for a million of them are held."""
-    return int(sha256[:15], 16)
+    """Enough of a hash to know of most photos that they are new."""
+    return int(sha256[:BEGINNING_DIGITS], 16)
 
 
 def _answer(answer: Answer) -> tuple[str, str | None, float | None, float | None, int, str, str]:

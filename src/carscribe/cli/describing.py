@@ -2,6 +2,7 @@
 
 from contextlib import closing, suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -171,7 +172,7 @@ def _into_workspace(
     from carscribe.engines.choosing import ModelChoice
     from carscribe.interrupts import finish_first
     from carscribe.keeping import ask_missing, prepare, results_of
-    from carscribe.pipeline import sample_tiles
+    from carscribe.pipeline import SAMPLE, count_tiles
 
     say = view.screen.say
     with write_workspace(folder, create=True, say=say) as workspace:
@@ -188,7 +189,7 @@ def _into_workspace(
             return True
         engine = _load(view, job.model) if isinstance(job.model, ModelChoice) else job.model
         view.show_engine(engine.card)
-        tiles = sample_tiles([each.file for each in job.work.asks], engine.tiling, plan.read)
+        tiles = count_tiles([each.file for each in job.work.asks.spread(SAMPLE)], engine.tiling, plan.read)
         if tiles:
             commonest = max(tiles, key=lambda count: tiles[count])
             view.show_batch(tiles, engine.plan_batch(commonest, job.work.asks[0].prompts))
@@ -241,7 +242,7 @@ def _show_lengths(view: "RunView", job: "Job") -> None:
     budget, language = budget_of(LENGTHS_BUDGET), job.plan.languages[0]
     if not budget.knows(language) and "en" not in job.plan.languages:
         return
-    file_ids = [each.file_id for each in job.work.asks[:LENGTHS_OF]]
+    file_ids = [each.file_id for each in islice(job.work.asks, LENGTHS_OF)]
     photos = kept_photos(job.workspace, file_ids=file_ids, recipe=job.plan.recipes[0].id)
     described = []
     for photo in photos:

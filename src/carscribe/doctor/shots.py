@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,8 @@ def read_shots(photos: str | Path | Sequence[str | Path], tiling: Tiling, limit:
     step = max(1, len(files) // limit)
     shots: list[Shot] = []
     set_aside: list[str] = []
-    for file in [*files[::step], *(file for i, file in enumerate(files) if i % step)]:
+    spread = (files[i] for i in range(0, len(files), step))
+    for file in chain(spread, (file for i, file in enumerate(files) if i % step)):
         if len(shots) == limit:
             break
         try:

@@ -37,7 +37,7 @@ class MetadataMatch:
     conflicts: tuple[str, ...]
 
 
-def match_metadata(files: Sequence[PhotoFile], rows: Sequence[MetadataRow]) -> MetadataMatch:
+def match_metadata(photos: Iterable[PhotoFile], rows: Sequence[MetadataRow]) -> MetadataMatch:
     """Give each photo the metadata of its row.
 
     A row's image finds the photo that shares the longest end of its path with it, whatever case, Unicode form, slashes
@@ -45,6 +45,7 @@ def match_metadata(files: Sequence[PhotoFile], rows: Sequence[MetadataRow]) -> M
     none of them. Failing that, a name without suffix, or the row's own name where it is the photo's stem, if only one
     photo answers to it. Of several rows that fit one photo as well, the first wins, later ones fill its blanks.
     """
+    files = tuple(photos)
     index = _Index(files)
     conflicts: list[str] = []
     strengths: dict[int, int] = {}

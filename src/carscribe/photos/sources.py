@@ -10,12 +10,13 @@ import re
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from carscribe.errors import PhotosError
-from carscribe.photos.folders import Walk, printable, walk_photos
+from carscribe.found import PhotoList, Photos
+from carscribe.photos.folders import FolderPhotos, Walk, printable, walk_photos
 from carscribe.photos.metadata import merge_metadata, read_rows
 from carscribe.photos.rows import PHOTO_SUFFIXES, columns_in
 from carscribe.photos.signature import HEAD_BYTES, format_of
@@ -33,7 +34,7 @@ class FoundPhotos:
     names in brackets, folders that may not be opened and rows of a list that name no photo.
     """
 
-    files: tuple[PhotoFile, ...]
+    files: Photos
     ignored: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -41,8 +42,8 @@ class FoundPhotos:
 class _Source:
     """The photos of one thing the user gave. An identity is the same for every way to reach a file."""
 
-    files: Sequence[PhotoFile]
-    identities: Sequence[str]
+    files: Photos
+    identities: Iterable[str]
     folder: str
 
 
@@ -61,10 +62,19 @@ def find_photos(source: Path | Sequence[Path], *, keys: Mapping[str, str] | None
     if not sources:
         raise PhotosError("No source of photos was given. Give a folder, a photo or a list of photos.")
     ignored: Counter[str] = Counter()
+    found = [_of_source(Path(each), keys, ignored) for each in sources]
+    photos = found[0].files
+    if len(found) > 1 or not isinstance(photos, FolderPhotos) or not photos.are_text:
+        photos = _each_once(found)  # in one folder each photo is there once and has a key of its own
+    return FoundPhotos(files=photos, ignored=dict(sorted(ignored.items())))
+
+
+def _each_once(sources: Sequence[_Source]) -> PhotoList:
+    """The photos of all sources, each once, with distinct keys."""
     files: list[PhotoFile] = []
     folders: list[str] = []
     places: dict[str, int] = {}  # where in `files` a file is, by its identity
-    for one in (_of_source(Path(each), keys, ignored) for each in sources):
+    for one in sources:
         for file, identity in zip(one.files, one.identities, strict=True):
             place = places.setdefault(identity, len(files))
             if place == len(files):
@@ -72,7 +82,7 @@ def find_photos(source: Path | Sequence[Path], *, keys: Mapping[str, str] | None
                 folders.append(one.folder)
             else:
                 files[place] = _joined(files[place], file.metadata)
-    return FoundPhotos(files=_with_distinct_keys(files, folders), ignored=dict(sorted(ignored.items())))
+    return PhotoList(_with_distinct_keys(files, folders))
 
 
 def _joined(known: PhotoFile, metadata: Metadata) -> PhotoFile:
@@ -95,7 +105,7 @@ def _of_source(source: Path, keys: Mapping[str, str] | None, ignored: Counter[st
         raise PhotosError(f"{source} is a pipe or a device. Give a folder, a photo or a list of photos.")
     if suffix in PHOTO_SUFFIXES:
         file = PhotoFile(location=os.fspath(source), key=printable(source.name))
-        return _Source(files=[file], identities=[_identity(source)], folder=_folder_name(source.parent))
+        return _Source(files=PhotoList([file]), identities=[_identity(source)], folder=_folder_name(source.parent))
     if suffix in TABLE_SUFFIXES:
         return _in_list(source, keys, ignored)
     raise PhotosError(f"{source} is no photo by its suffix ({suffix or 'none'}). {_advice(source)}")
@@ -107,11 +117,11 @@ def _in_folder(folder: Path, ignored: Counter[str]) -> _Source:
     except OSError as error:
         raise PhotosError(f"{folder} cannot be opened: {error.strerror or error}. Check your permissions.") from error
     ignored.update(walk.ignored)
-    if not walk.files:
+    if not walk.photos:
         raise PhotosError(
             f"No photo in {folder}: {_contents(walk)}. Photos end in .jpg, .png, .webp, .avif, .heic, .tif, .bmp, .gif."
         )
-    return _Source(files=walk.files, identities=walk.identities, folder=_folder_name(folder))
+    return _Source(files=walk.photos, identities=walk.photos.identities(), folder=_folder_name(folder))
 
 
 def _contents(walk: Walk) -> str:
@@ -142,10 +152,10 @@ def _in_list(path: Path, keys: Mapping[str, str] | None, ignored: Counter[str]) 
     places = _Places(path.parent)
     located = [(*places.locate(image), metadata) for image, metadata in named]
     return _Source(
-        files=[
+        files=PhotoList(
             PhotoFile(location=os.fspath(file), key=printable(key), metadata=metadata)
             for file, key, metadata in located
-        ],
+        ),
         identities=[places.identity(file) for file, _, _ in located],
         folder=_folder_name(path.parent),
     )
@@ -256,7 +266,7 @@ def _advice(path: Path) -> str:
     return f"Give a folder, a photo (.jpg, .png, .webp, .avif, .heic, .tif, .bmp, .gif) or a list ({lists})."
 
 
-def same_bytes(files: Sequence[PhotoFile]) -> tuple[tuple[str, ...], ...]:
+def same_bytes(files: Iterable[PhotoFile]) -> tuple[tuple[str, ...], ...]:
     """Groups of keys of photos that are the same, byte for byte, in the order given. Unreadable ones are left out.
 
     Only files of equal size are read.
@@ -266,7 +276,7 @@ def same_bytes(files: Sequence[PhotoFile]) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def _grouped(files: Sequence[PhotoFile], trait: Callable[[Path], Hashable]) -> list[list[PhotoFile]]:
+def _grouped(files: Iterable[PhotoFile], trait: Callable[[Path], Hashable]) -> list[list[PhotoFile]]:
     """The files that share a trait with another; one whose trait cannot be read is with none."""
     groups: dict[Hashable, list[PhotoFile]] = {}
     for file in files:

@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from carscribe.catalog.entries import Work
+from carscribe.catalog.work import Work
 from carscribe.engines.demo_model import DISCLAIMER
 from carscribe.engines.hub import Transfer
 from carscribe.memory import BatchPlan
