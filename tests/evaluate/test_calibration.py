@@ -1,14 +1,13 @@
 """A temperature is found again in scores made with it, kept with its condition, and only then is there confidence."""
 
 import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scripted import Script, scripted_workspace
 from typer.testing import CliRunner
+from workspaces import put_back
 
 from carscribe.catalog.calibration import confidence
 from carscribe.catalog.reading import kept_photos
@@ -181,11 +180,7 @@ def test_too_few_labels_calibrate_nothing(labelled: Path) -> None:
 
 def test_a_workspace_without_the_table_is_read_as_it_is_and_gets_it_when_written(labelled: Path) -> None:
     workspace = labelled / "workspace"
-    with closing(sqlite3.connect(workspace / "catalog.sqlite", isolation_level=None)) as connection:
-        connection.execute("ALTER TABLE answers DROP COLUMN score")
-        connection.execute("ALTER TABLE answers DROP COLUMN remark")
-        connection.execute("DROP TABLE calibrations")
-        connection.execute("PRAGMA user_version = 3")
+    put_back(workspace, 3)
     with read_workspace(workspace) as opened:
         assert {origin.temperature for photo in kept_photos(opened) for origin in photo.origins if origin} == {None}
     assert evaluate(EvaluationRequest(workspace=workspace, labels=labelled / "labels.json")).calibrated == ()
