@@ -3,8 +3,9 @@
 usage: python bench/gpu_stages.py [--size 8B] [--tiles 1 7 13] [--device cuda]
 
 Random weights of the real size. Questions are the shipped `designer` recipe, in English; answers are forced to the
-lengths of LENGTHS, drawn alike for every way. Times are of steady state: each way answers the same batch WARM times
-first. `matrix_tflops` is what torch.mm reaches in the same run, `share` the stage's operations over its time and that.
+lengths of `versus/work.py`, drawn alike for every way, or come as they do: to their caps, since such weights end none.
+Times are of steady state: each way answers the same batch WARM times first. `matrix_tflops` is what torch.mm reaches in
+the same run, `share` the stage's operations over its time and that.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from carscribe import memory
+from carscribe import memory, speed
 from carscribe.engines import local
 from carscribe.engines.checkpoint import open_checkpoint
 from carscribe.engines.local import LocalEngine
@@ -31,11 +32,9 @@ from carscribe.recipes.rendering import render
 from carscribe.records import Metadata, Prompt, Request
 from checkpoints import write_sized_checkpoint
 from recording import record
+from versus.work import LENGTHS
 
 WARM, TIMED = 3, 3
-
-LENGTHS = (4, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 15, 16, 17, 18, 19, 20, 22, 24, 40)
-"""New tokens of open answers, one drawn for each: mean 12.7, 95th percentile 24, most 40."""
 
 
 def sync(device: str) -> None:
@@ -104,23 +103,17 @@ def watched(engine: LocalEngine) -> Iterator[dict[str, float]]:
 
 
 def operations(engine: LocalEngine, requests: list[Request]) -> dict[str, float]:
-    """Multiplications and additions of the matrix products and of attention, by stage, for the batch."""
+    """Operations of a batch by stage, as `carscribe.speed` counts them: the layout's padding included."""
     shape = memory.shape_of(engine._packed.model.config.to_dict())
-    tiles, photos = len(requests[0].tiles), len(requests)
-    asked = engine._encode(requests)
-    prefix = len(asked.prefix)
-    questions = sum(
-        len(branch.tokens) + sum(len(leaf) - 1 for leaf in branch.leaves) for row in asked.rows for branch in row
-    )
+    photos, prompts = len(requests), requests[0].prompts
+    row = engine._row_shape(len(requests[0].tiles), prompts)
     new = sum(prompt.max_new_tokens - 1 for request in requests for prompt in request.prompts if not prompt.choices)
-    heads = 4 * shape.heads * shape.head_dim * shape.layers
-    tokens = shape.vision_tokens + 1
-    per_tile = 2 * tokens * shape.vision_parameters + 4 * shape.vision_layers * shape.vision_hidden * tokens**2
+    a_token = speed.batch_work(shape, row, 1, dtype=engine._dtype).step_operations / row.columns
     return {
-        "vision": photos * tiles * (per_tile + 2 * shape.tile_tokens * shape.projector_parameters),
-        "read": photos * prefix * (2 * shape.layer_parameters + heads * prefix / 2),
-        "ask": questions * (2 * shape.layer_parameters + heads * prefix),
-        "decode": new * (2 * (shape.layer_parameters + shape.head_parameters) + heads * (prefix + 30)),
+        "vision": photos * speed.vision_operations(shape, row.tiles),
+        "read": photos * speed.reading_operations(shape, row, engine._dtype),
+        "ask": photos * speed.asking_operations(shape, row, engine._dtype),
+        "decode": new * a_token,
     }
 
 

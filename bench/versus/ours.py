@@ -6,7 +6,6 @@ Answers are made as long as the work says, by their caps and with no token that 
 has shapes compiled and captured; `warm_up_s` says how long the first took.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -22,7 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from work import GRID_TILES, make_files, questions, take
+from work import GRID_TILES, make_files, parser, questions, take
 
 import carscribe
 from carscribe.engines import local
@@ -121,17 +120,10 @@ def run(engine: LocalEngine, photos: list[Path], work: str, tiles: int, folder: 
 
 def main() -> None:
     """All rows, one engine."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--to", type=Path, required=True)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--dtype", default="bfloat16")
-    parser.add_argument("--tiles", type=int, nargs="+", default=[1, 7])
-    parser.add_argument("--works", nargs="+", default=["eight"])
-    parser.add_argument("--photos", type=int, default=3000)
-    parser.add_argument("--seconds", type=float, default=LEAST_S)
-    options = parser.parse_args()
+    options_of = parser(__doc__, seconds=LEAST_S)
+    options_of.add_argument("--device", default="cuda")
+    options_of.add_argument("--dtype", default="bfloat16")
+    options = options_of.parse_args()
     start = time.perf_counter()
     engine = open_engine(options.model, device=options.device, dtype=options.dtype)
     figures: dict[str, Any] = {"contender": "carscribe", "dtype": engine.card.dtype, "rows": []}

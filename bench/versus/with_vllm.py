@@ -23,7 +23,7 @@ os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
 sys.path.insert(0, str(Path(__file__).parent))
 
 from PIL import Image
-from work import CANVAS_PX, GRID_TILES, Question, make_files, questions, read, take, together
+from work import CANVAS_PX, GRID_TILES, Question, make_files, parser, questions, read, take, together
 
 LEAST_S = 30.0
 
@@ -99,19 +99,12 @@ class Contender:
 
 def main() -> None:
     """All rows of one engine."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--to", type=Path, required=True)
-    parser.add_argument("--documented", action="store_true")
-    parser.add_argument("--sequences", type=int, default=256)
-    parser.add_argument("--fp8", action="store_true")
-    parser.add_argument("--tiles", type=int, nargs="+", default=[1, 7])
-    parser.add_argument("--works", nargs="+", default=["eight"])
-    parser.add_argument("--ways", nargs="+", default=["photo", "question", "json"])
-    parser.add_argument("--photos", type=int, default=3000)
-    parser.add_argument("--seconds", type=float, default=LEAST_S)
-    options = parser.parse_args()
+    options_of = parser(__doc__, seconds=LEAST_S)
+    options_of.add_argument("--documented", action="store_true")
+    options_of.add_argument("--sequences", type=int, default=256)
+    options_of.add_argument("--fp8", action="store_true")
+    options_of.add_argument("--ways", nargs="+", default=["photo", "question", "json"])
+    options = options_of.parse_args()
     start = time.perf_counter()
     contender = Contender(options)
     figures: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """The same work for every contender: photos on disk, questions, how long each answer is."""
 
+import argparse
 import os
 import random
 from collections.abc import Sequence
@@ -51,6 +52,19 @@ class Question:
         if self.new_tokens is not None:
             return self.new_tokens
         return random.Random(photo * 1000 + at).choice(LENGTHS)
+
+
+def parser(description: str | None, *, seconds: float) -> argparse.ArgumentParser:
+    """The options that every engine takes which is given files; `seconds` is how long a row is to last at least."""
+    found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--model", required=True)
+    found.add_argument("--work", type=Path, required=True)
+    found.add_argument("--to", type=Path, required=True)
+    found.add_argument("--tiles", type=int, nargs="+", default=[1, 7])
+    found.add_argument("--works", nargs="+", default=["eight"])
+    found.add_argument("--photos", type=int, default=3000)
+    found.add_argument("--seconds", type=float, default=seconds)
+    return found
 
 
 def questions(work: str) -> tuple[Question, ...]:

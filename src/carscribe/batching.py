@@ -240,9 +240,7 @@ class Ladder:
             reason = str(error) or "Out of memory."
         else:
             answers = with_second_answers(self._engine, requests, answers, self._say)
-            share = (time.perf_counter() - started) / len(rows)
-            dtype = self._engine.card.dtype
-            return [row.answered(found, share, dtype) for row, found in zip(rows, answers, strict=True)]
+            return _results(rows, answers, time.perf_counter() - started, self._engine.card.dtype)
         self._engine.release()  # outside the handler, when nothing holds the failed batch's tensors any more
         return reason
 
@@ -288,8 +286,7 @@ class _Underway:
 
     def results(self, answers: list[tuple[Answer, ...]], dtype: str) -> list[PhotoResult]:
         """The results, each with its share of the time from the batch's beginning to its end."""
-        share = (self._ended_s - self._began_s) / len(self.rows)
-        return [row.answered(found, share, dtype) for row, found in zip(self.rows, answers, strict=True)]
+        return _results(self.rows, answers, self._ended_s - self._began_s, dtype)
 
 
 def _fits(step: Callable[[], None]) -> bool:
@@ -298,6 +295,12 @@ def _fits(step: Callable[[], None]) -> bool:
     except (OutOfMemoryError, MemoryError):
         return False
     return True
+
+
+def _results(
+    rows: Sequence[Pending], answers: Sequence[tuple[Answer, ...]], seconds: float, dtype: str
+) -> list[PhotoResult]:
+    return [row.answered(found, seconds / len(rows), dtype) for row, found in zip(rows, answers, strict=True)]
 
 
 def _requests(rows: Sequence[Pending]) -> list[Request]:

@@ -14,7 +14,7 @@ from carscribe.engines.checkpoint import open_checkpoint
 from carscribe.engines.choosing import DEMO, SMALLEST, TYPICAL_ROW
 from carscribe.engines.hub import Hub
 from carscribe.errors import CheckpointError, InputError
-from carscribe.gpus import DRIVER_BYTES, DataSheet, data_sheets, matching
+from carscribe.gpus import BFLOAT16_FROM, DRIVER_BYTES, FP8_FROM, DataSheet, data_sheets, matching
 from carscribe.memory import (
     BYTES_PER_VALUE,
     FAMILY,
@@ -54,9 +54,6 @@ LATIN_CHARACTERS = 4.2
 
 TOKEN_QUANTUM = 64
 """The engine rounds a row's question tokens up to a multiple of this on a GPU."""
-
-BFLOAT16_FROM, FP8_FROM = (8, 0), (8, 9)
-"""The oldest compute capabilities that compute in bfloat16, and that multiply in fp8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,10 @@ NAMES_SHOWN = 6
 """GPUs that an error lists."""
 
 
+BFLOAT16_FROM, FP8_FROM = (8, 0), (8, 9)
+"""The oldest compute capabilities of NVIDIA's that compute in bfloat16, and that multiply in 8-bit floats (Ada)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSheet:
     """One GPU as its vendor describes it. `matrix_tflops` are dense, of 16-bit floats; `also` are words of its names.

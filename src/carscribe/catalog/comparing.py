@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
+from carscribe.catalog.database import marks
 from carscribe.catalog.files import CatalogPath, SeenFiles, Size
 from carscribe.catalog.prompt_sets import Wanted
 
@@ -114,8 +115,3 @@ def _query(rows: int, *, with_crawled: bool, sets: int, enough: int, prompts: st
         SELECT json_group_array(json_array(number, CASE WHEN is_same THEN id END, is_asked, answered)) FROM known
         WHERE NOT coalesce(is_same AND is_asked AND answered IN ({marks(enough)}), 0)
     """
-
-
-def marks(count: int) -> str:
-    """So many question marks."""
-    return ",".join("?" * count)

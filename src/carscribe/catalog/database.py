@@ -19,6 +19,11 @@ APPLICATION_ID = 0x43415253
 """`CARS`: written into the file's header, so that a database of something else is told apart."""
 
 
+def marks(count: int) -> str:
+    """So many question marks, for values in a statement."""
+    return ",".join("?" * count)
+
+
 def connect(folder: Path, *, network: bool, write: bool) -> sqlite3.Connection:
     """The workspace's database, migrated when `write`. Transactions are explicit: see `transaction`.
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
-from carscribe.catalog.database import PAGE
+from carscribe.catalog.database import PAGE, marks
 from carscribe.catalog.text import compact_json, writable
 from carscribe.catalog.workspace import Workspace
 from carscribe.errors import WorkspaceError
@@ -129,8 +129,7 @@ def ids_of(workspace: Workspace, paths: Paths, files: Sequence[PhotoFile]) -> li
     found: dict[CatalogPath, int] = {}
     for start in range(0, len(wanted), PAGE):
         some = wanted[start : start + PAGE]
-        places = ",".join("?" * len(some))
-        found |= workspace.connection.execute(f"SELECT path, id FROM files WHERE path IN ({places})", some)
+        found |= workspace.connection.execute(f"SELECT path, id FROM files WHERE path IN ({marks(len(some))})", some)
     if gone := [file.key for file, path in zip(files, wanted, strict=True) if path not in found]:
         raise WorkspaceError(f"{gone[0]} was moved while it was looked for. Run the same command again.")
     return [found[path] for path in wanted]

@@ -8,8 +8,8 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from carscribe.catalog.comparing import AnswersThatCount, FileRow, file_rows, marks, open_rows
-from carscribe.catalog.database import PAGE
+from carscribe.catalog.comparing import AnswersThatCount, FileRow, file_rows, open_rows
+from carscribe.catalog.database import PAGE, marks
 from carscribe.catalog.files import CatalogPath, NameAndSize, Paths, SeenFiles, hashes_of, name_of, seen_files
 from carscribe.catalog.prompt_sets import Wanted
 from carscribe.catalog.workspace import Workspace

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from carscribe.catalog.calibration import temperatures_of
-from carscribe.catalog.database import PAGE, has_column, translated
+from carscribe.catalog.database import PAGE, has_column, marks, translated
 from carscribe.catalog.text import writable
 from carscribe.catalog.workspace import Workspace
 from carscribe.records import Answer, JudgedAnswer, Language, Metadata, PhotoFile, Verdict
@@ -282,9 +282,8 @@ class _Reader:
     def _rows(
         self, table: str, column: str, ids: Sequence[int], columns: str, order: str = ""
     ) -> list[tuple[Any, ...]]:
-        places = ",".join("?" * len(ids))
         return self._connection.execute(
-            f"SELECT {columns} FROM {table} WHERE {column} IN ({places}) {order}", list(ids)
+            f"SELECT {columns} FROM {table} WHERE {column} IN ({marks(len(ids))}) {order}", list(ids)
         ).fetchall()
 
 

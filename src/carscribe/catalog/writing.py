@@ -5,8 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from carscribe.catalog.comparing import marks
-from carscribe.catalog.database import PAGE
+from carscribe.catalog.database import PAGE, marks
 from carscribe.catalog.entries import Provenance
 from carscribe.catalog.files import size_of
 from carscribe.catalog.planning import note_asks, now, provenance_id
@@ -151,8 +150,9 @@ class RunWriter:
         photo_ids: dict[str, int] = {}
         for start in range(0, len(read), PAGE):
             some = list(read)[start : start + PAGE]
-            places = ",".join("?" * len(some))
-            photo_ids |= self._connection.execute(f"SELECT sha256, id FROM photos WHERE sha256 IN ({places})", some)
+            photo_ids |= self._connection.execute(
+                f"SELECT sha256, id FROM photos WHERE sha256 IN ({marks(len(some))})", some
+            )
         self._connection.executemany(
             "UPDATE files SET photo_id = ? WHERE id = ?",
             [(photo_ids[o.result.sha256], o.file_id) for o in outcomes if o.result.sha256 is not None],

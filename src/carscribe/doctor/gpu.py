@@ -111,8 +111,9 @@ def check_allocator(machine: Machine) -> Iterator[Finding]:
     facts = torch_facts(machine)
     if facts is None or not facts.devices:
         return
-    names = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
-    given = {name: machine.environment[name] for name in names if machine.environment.get(name)}
+    from carscribe.engines.choosing import ALLOCATOR_SETTINGS
+
+    given = {name: machine.environment[name] for name in ALLOCATOR_SETTINGS if machine.environment.get(name)}
     told = "; ".join(f"{name}={value}" for name, value in given.items())
     if len(given) == 2 and len(set(given.values())) == 2:
         yield Finding(

@@ -10,12 +10,10 @@ import torch
 
 from carscribe.engines.checkpoint import first_line
 from carscribe.errors import InputError, OutOfMemoryError
+from carscribe.gpus import FP8_FROM
 
 MEMORY_PHRASES = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 """What a RuntimeError says when the memory of a CPU, of a CUDA call or of cuBLAS ran out."""
-
-FP8_CAPABILITY = (8, 9)
-"""The oldest compute capability that multiplies in 8-bit floats: Ada."""
 
 Result = TypeVar("Result")
 
@@ -44,7 +42,7 @@ def refuse_without_fp8(device: torch.device) -> None:
     if torch.version.hip:
         raise InputError(f"fp8 runs on NVIDIA GPUs alone so far, and this is {name}. {advice}")
     major, minor = torch.cuda.get_device_capability(device)
-    if (major, minor) < FP8_CAPABILITY:
+    if (major, minor) < FP8_FROM:
         raise InputError(
             f"{name} does not multiply in fp8: its compute capability is {major}.{minor}, and 8.9 is needed (L4, L40S, "
             f"RTX 40, H100 and newer). {advice}"

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from transformers.cache_utils import Cache
 
 from carscribe.engines.layers import FusedLayer, fused
+from carscribe.memory import shape_of
 
 ATTENTION = "carscribe_packed"
 """The name under which `packed_attention` is known to transformers."""
@@ -54,6 +55,11 @@ def packed_attention(
             folded, key, value, attn_mask=attention_mask, scale=scaling, dropout_p=dropout
         ).reshape(batch, heads, tokens, width)
     return out.transpose(1, 2), None
+
+
+def folded(mask: torch.Tensor, heads_per_kv: int) -> torch.Tensor:
+    """A mask [b, T, K] as `packed_attention` takes it: [b, 1, heads_per_kv · T, K]."""
+    return mask.repeat(1, heads_per_kv, 1)[:, None]
 
 
 class RotaryTable(torch.nn.Module):
@@ -151,14 +157,14 @@ class PackedModel:
         like = embedding.weight.new_zeros((1, 1, self.text_config.hidden_size))
         self.language.rotary_emb = RotaryTable(self.language.rotary_emb, positions, like)
         self.device = embedding.weight.device
-        self.heads_per_kv = self.text_config.num_attention_heads // self.text_config.num_key_value_heads
-        config = self.text_config
+        shape = shape_of(model.config.to_dict())
         self.caches = CachePool(
-            layers=config.num_hidden_layers,
-            kv_heads=config.num_key_value_heads,
-            width=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+            layers=shape.layers,
+            kv_heads=shape.kv_heads,
+            width=shape.head_dim,
             like=like,
         )
+        self.heads_per_kv = shape.heads // shape.kv_heads
         self.layers = fused(self.language.layers)
         self.before, self.after = FusedLayer.before, FusedLayer.after
 
@@ -271,7 +277,7 @@ class PackedModel:
 
     def fold(self, mask: torch.Tensor) -> torch.Tensor:
         """A mask [b, T, K] as `packed_attention` takes it: [b, 1, H/H_kv · T, K]."""
-        return mask.repeat(1, self.heads_per_kv, 1)[:, None]
+        return folded(mask, self.heads_per_kv)
 
     def _forward(
         self, cache: PackedCache, hidden: torch.Tensor, position_ids: torch.Tensor, mask: torch.Tensor | None

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from carscribe.engines.packed import packed_attention
+from carscribe.engines.packed import folded, packed_attention
 
 TRAINING_ATTENTION = "carscribe_training"
 """The name under which `training_attention` is known to transformers."""
@@ -46,7 +46,7 @@ def branch_mask(tree: torch.Tensor, own_prefix: torch.Tensor, *, prefix_tokens: 
     seen = torch.arange(prefix_tokens, device=tree.device) < own_prefix[:, None]
     prefix = seen[:, None].expand(rows, branch_tokens, prefix_tokens)
     whole = torch.cat([prefix, tree.expand(rows, branch_tokens, branch_tokens)], dim=2)
-    return whole.repeat(1, heads_per_kv, 1)[:, None]
+    return folded(whole, heads_per_kv)
 
 
 def register_training_attention() -> None:
