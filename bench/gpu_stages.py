@@ -148,6 +148,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=None, help="a checkpoint's folder instead")
     parser.add_argument("--tiles", type=int, nargs="+", default=[1, 7, 13])
     parser.add_argument("--most-photos", type=int, default=64)
+    parser.add_argument("--ways", nargs="+", default=["as it is", "graphs", "compiled"])
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
     folder = options.model
@@ -160,7 +161,7 @@ def main() -> None:
     rate = matrix_tflops(options.device, getattr(torch, dtype))
     figures: dict[str, Any] = {"size": options.size, "matrix_tflops": round(rate, 1), "rows": []}
     graphs, ends = engine._graphs, engine._end_ids
-    for way in ("as it is", "graphs", "compiled") if cuda else ("as it is",):
+    for way in options.ways if cuda else ("as it is",):
         engine._graphs = None if way == "as it is" else graphs
         if way == "compiled":
             start = time.perf_counter()
@@ -174,7 +175,7 @@ def main() -> None:
                 plan = engine.plan_batch(tiles, requests_of(1, tiles, engine.tiling.tile_px, forced=False)[0].prompts)
                 photos = min(options.most_photos, plan.photos)
                 requests = requests_of(photos, tiles, engine.tiling.tile_px, forced=forced)
-                engine._end_ids = () if forced else ends
+                engine._end_ids = (-1,) if forced else ends
                 row = {"way": way, "tiles": tiles, "photos": photos, "lengths": "drawn" if forced else "as they come"}
                 figures["rows"].append({**row, **measure(engine, requests, rate)})
                 print(json.dumps(figures["rows"][-1]), flush=True)
