@@ -87,18 +87,20 @@ def test_without_a_model_it_is_the_one_that_describe_picks(sheet: DataSheet) -> 
 
 
 @pytest.mark.parametrize(
-    ("gpu", "model", "at_once", "fitting", "holding"),
+    ("gpu", "model", "dtype", "at_once", "fitting", "holding"),
     [
-        ("4090", "8B", [True, True, True], None, None),
-        ("T4", "8B", [False, False, False], "OpenGVLab/InternVL3-2B-hf", "RTX A4500"),
-        ("A100 80", "38B", [True, True, False], "OpenGVLab/InternVL3-14B-hf", "H100 NVL"),
-        ("H200", "38B", [True, True, True], None, None),
+        ("4090", "8B", "auto", [True, True, True], None, None),
+        ("T4", "8B", "auto", [False, False, False], "OpenGVLab/InternVL3-2B-hf", "RTX A4500"),
+        ("A100 80", "38B", "auto", [True, True, True], None, None),
+        ("A40", "38B", "int8", [True, False, False], "OpenGVLab/InternVL3-14B-hf", "RTX A6000"),
+        ("2080 Ti", "8B", "int8", [True, True, False], "OpenGVLab/InternVL3-2B-hf", "RTX 4070 Ti"),
+        ("H200", "38B", "auto", [True, True, True], None, None),
     ],
 )
 def test_where_a_model_does_not_fit_it_says_which_would_and_where_this_one_would(
-    gpu: str, model: str, at_once: list[bool], fitting: str | None, holding: str | None
+    gpu: str, model: str, dtype: str, at_once: list[bool], fitting: str | None, holding: str | None
 ) -> None:
-    found = forecast(place_of(find_gpu(gpu)), named_shape(model), DESIGNER)
+    found = forecast(place_of(find_gpu(gpu)), named_shape(model), DESIGNER, dtype=dtype)
     assert [tiles.batch.fits for tiles in found.tiles] == at_once
     assert found.fitting_model == fitting
     assert next(iter(found.holding_gpus), None) == holding
@@ -223,7 +225,8 @@ def test_a_named_gpu_is_told_on_80_columns_without_torch() -> None:
             ["--gpu", "T4", "--model", "8B"],
             ["fit here with OpenGVLab/InternVL3-2B-hf", "fit this model on RTX A4500"],
         ),
-        (["--gpu", "A100 80", "--model", "38B"], ["(name it with --model)", "or take 7 at most: --max-tiles 6"]),
+        (["--gpu", "2080 Ti", "--model", "8B", "--dtype", "int8"], ["or take 7 at most: --max-tiles 6"]),
+        (["--gpu", "A40", "--model", "38B", "--dtype", "int8"], ["(name it with --model)"]),
         (["--gpu", "L4", "--dtype", "float32", "--model", "2B"], ["not estimated in float32"]),
         (["--gpu", "V100 32"], ["no bfloat16: float16, checked", "fp8 not available, int8 8.7 GiB, int4 5.9 GiB"]),
         (["--gpu", "H200"], ["weights in fp8 8.7 GiB, int8 8.7 GiB, int4 5.9 GiB", "not measured on real weights"]),
@@ -286,7 +289,7 @@ def test_as_json_hours_and_costs_follow_from_the_photos_an_hour() -> None:
     told = json.loads(done.stdout)
     (tiles,) = told["tiles"]
     assert (told["gpu"], told["model"], told["dtype"]) == ("H100 SXM", "OpenGVLab/InternVL3-8B-hf", "bfloat16")
-    assert (tiles["tiles"], tiles["fits"], tiles["photos_at_once"]) == (7, True, 64)
+    assert (tiles["tiles"], tiles["fits"], tiles["photos_at_once"]) == (7, True, 128)
     assert tiles["photos_per_hour"] == pytest.approx(36_000, rel=0.15)  # 9.97 photos/s were measured
     assert tiles["hours"] == pytest.approx(70_000 / tiles["photos_per_hour"], rel=0.06)
     assert tiles["cost"] == pytest.approx(3 * tiles["hours"], rel=0.06)

@@ -11,17 +11,18 @@ from carscribe.memory import (
     ON_CPU,
     ON_GPU,
     QUANTISED,
+    USED_SHARE,
     BatchBytes,
     Limits,
     ModelShape,
     RowShape,
+    asked_at_once,
     batch_bytes,
     dequantised_bytes,
     largest_that_fits,
     plan_batch,
-    row_bytes,
+    read_at_once,
     rows_that_fit,
-    tiles_at_once,
     vision_bytes,
     weight_bytes,
 )
@@ -36,11 +37,23 @@ CHOICES_ALONE = RowShape(tiles=1, branch_tokens=64, columns=0, new_tokens=0)
 @pytest.mark.parametrize("row", [ROW, BIG_ROW, CHOICES_ALONE])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "fp8", "int8", "int4"])
 def test_the_parts_of_a_batch_add_up(shape: ModelShape, row: RowShape, dtype: str) -> None:
-    parts = batch_bytes(shape, row, dtype, photos=5, vision_tiles=40)
+    parts = batch_bytes(shape, row, dtype, ON_GPU, photos=5)
     larger = max(parts.reading, parts.answering + parts.logits)
-    fixed = vision_bytes(shape, 40, dtype) + dequantised_bytes(shape, dtype)
     assert parts.total == parts.vision + parts.prefix_cache + parts.branch_cache + larger + parts.dequantised
-    assert parts.total == 5 * row_bytes(shape, row, dtype) + fixed
+    assert parts.dequantised == dequantised_bytes(shape, dtype)
+
+
+def test_more_photos_add_caches_and_logits_but_no_larger_passes() -> None:
+    full = read_at_once(ROW.tiles, ON_GPU), asked_at_once(ROW.branch_tokens, ON_GPU)
+    assert full == (9, 28)
+    some, more = (batch_bytes(EIGHT, ROW, "bfloat16", ON_GPU, photos=photos) for photos in (28, 56))
+    assert (some.vision, some.reading, some.answering) == (more.vision, more.reading, more.answering)
+    assert some.vision == vision_bytes(EIGHT, 63, "bfloat16")
+    for part in ("prefix_cache", "branch_cache", "logits"):
+        assert getattr(more, part) == 2 * getattr(some, part)
+    few = batch_bytes(EIGHT, ROW, "bfloat16", ON_GPU, photos=3)
+    assert few.reading * 3 == some.reading
+    assert few.answering * 28 == some.answering * 3
 
 
 @pytest.mark.parametrize("shape", [*FAMILY.values(), *NAMED_ONLY.values()], ids=[*FAMILY, *NAMED_ONLY])
@@ -58,8 +71,8 @@ def test_what_is_not_quantised_is_in_what_the_device_computes_in(dtype: str) -> 
     on_gpu, on_cpu = (plan_batch(EIGHT, ROW, dtype, 100 * GIB, limits) for limits in (ON_GPU, ON_CPU))
     assert on_gpu.weight_bytes == weight_bytes(EIGHT, dtype)
     assert on_cpu.weight_bytes == weight_bytes(EIGHT, dtype, "float32")
-    assert batch_bytes(EIGHT, ROW, dtype, photos=1, vision_tiles=8).prefix_cache == (
-        batch_bytes(EIGHT, ROW, "bfloat16", photos=1, vision_tiles=8).prefix_cache
+    assert batch_bytes(EIGHT, ROW, dtype, ON_GPU, photos=1).prefix_cache == (
+        batch_bytes(EIGHT, ROW, "bfloat16", ON_GPU, photos=1).prefix_cache
     )
     assert on_cpu.fits
 
@@ -68,12 +81,17 @@ def test_what_is_not_quantised_is_in_what_the_device_computes_in(dtype: str) -> 
 @pytest.mark.parametrize("free_gib", [-3, 0, 1, 5, 20, 100])
 def test_a_batch_is_as_large_as_fits_and_never_less_than_one(limits: Limits, free_gib: int) -> None:
     plan = plan_batch(EIGHT, ROW, "bfloat16", free_gib * GIB, limits)
-    vision_tiles = tiles_at_once(ROW, limits)
-    fitting = rows_that_fit(EIGHT, ROW, "bfloat16", free_gib * GIB, vision_tiles=vision_tiles)
-    assert plan.photos == max(1, min(fitting, limits.photos, limits.tiles // ROW.tiles))
+    fitting = rows_that_fit(EIGHT, ROW, "bfloat16", free_gib * GIB, limits)
+    assert plan.photos == max(1, fitting)
     assert plan.fits == (fitting > 0)
-    parts = batch_bytes(EIGHT, ROW, "bfloat16", photos=plan.photos, vision_tiles=vision_tiles)
-    assert plan.batch_bytes == parts.total
+
+    def needed(photos: int) -> int:
+        return batch_bytes(EIGHT, ROW, "bfloat16", limits, photos=photos).total
+
+    assert plan.batch_bytes == needed(plan.photos)
+    assert not fitting or needed(fitting) <= USED_SHARE * free_gib * GIB
+    allowed = min(limits.photos, limits.tiles // ROW.tiles)
+    assert fitting == allowed or needed(fitting + 1) > USED_SHARE * free_gib * GIB
     assert plan.weight_bytes == weight_bytes(EIGHT, "bfloat16")
 
 

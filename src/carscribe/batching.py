@@ -14,8 +14,8 @@ from carscribe.engines import Engine, Overlapping
 from carscribe.errors import EngineError, OutOfMemoryError, PhotoError
 from carscribe.records import Answer, PhotoFile, PhotoResult, Prompt, Request, TiledPhoto
 
-LOOK_AHEAD_TILES = 1024
-"""Tiles that may come in while a photo waits for its batch to fill: 0.6 GB of bytes at 448 px."""
+LOOK_AHEAD_TILES = 2048
+"""Tiles that may come in while a photo waits for its batch to fill: 1.2 GB of bytes at 448 px."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

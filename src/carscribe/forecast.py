@@ -30,7 +30,6 @@ from carscribe.memory import (
     largest_that_fits,
     plan_batch,
     shape_of,
-    tiles_at_once,
     weight_bytes,
 )
 from carscribe.packing import bucket_branches, round_up
@@ -311,7 +310,7 @@ def _batch(place: Place, shape: ModelShape, dtype: str, row: RowShape) -> BatchP
 
 def _tiles(place: Place, shape: ModelShape, dtype: str, row: RowShape) -> TilesForecast:
     batch = _batch(place, shape, dtype, row)
-    parts = batch_bytes(shape, row, dtype, photos=batch.photos, vision_tiles=tiles_at_once(row, ON_GPU))
+    parts = batch_bytes(shape, row, dtype, ON_GPU, photos=batch.photos)
     return TilesForecast(batch=batch, parts=parts, photos_per_hour=_photos_per_hour(place, shape, dtype, row, batch))
 
 

@@ -3,6 +3,7 @@
 All figures are bytes. Estimates, not measurements: the engine starts from them and steps down when they were too rosy.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -27,21 +28,25 @@ USED_SHARE = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a device is given at once at most, however much memory it has: in a batch, and to the vision tower.
+    """What a device is given at once at most, however much memory it has.
 
-    `computing` is what it computes in where weights are quantised.
+    A batch has so many `photos`, and `tiles` of them together. It is read in parts of `read_tiles`, by the vision tower
+    and the language model, and asked in parts of `asked_tokens`: no pass holds activations of more. `computing` is what
+    it computes in where weights are quantised.
     """
 
     photos: int
     tiles: int
-    vision_tiles: int
+    read_tiles: int
+    asked_tokens: int
     computing: str
 
 
-ON_GPU = Limits(photos=64, tiles=448, vision_tiles=64, computing="bfloat16")
-"""A GPU's matrix units are busy long before a batch has this many photos, or this many tiles."""
+ON_GPU = Limits(photos=192, tiles=896, read_tiles=64, asked_tokens=16_384, computing="bfloat16")
+"""A pass of 64 tiles, 16,384 tokens, keeps a GPU's matrix units busy. Decoding reads all weights a step, and shares
+that among the answers of a batch."""
 
-ON_CPU = Limits(photos=16, tiles=32, vision_tiles=8, computing="float32")
+ON_CPU = Limits(photos=16, tiles=32, read_tiles=8, asked_tokens=4096, computing="float32")
 """A CPU gains nothing from more."""
 
 
@@ -320,21 +325,14 @@ def dequantised_bytes(shape: ModelShape, dtype: str, computing: str = ON_GPU.com
             return 0
 
 
-def batch_bytes(
-    shape: ModelShape,
-    row: RowShape,
-    dtype: str,
-    *,
-    photos: int,
-    vision_tiles: int,
-    computing: str = ON_GPU.computing,
-) -> BatchBytes:
-    """What a batch of `photos` such rows takes, of which the vision tower sees `vision_tiles` at once.
+def batch_bytes(shape: ModelShape, row: RowShape, dtype: str, limits: Limits, *, photos: int) -> BatchBytes:
+    """What a batch of `photos` such rows takes where the device has these `limits`.
 
-    Reading holds, for each token, three vectors of the MLP and six of the hidden size; answering holds the same for
-    the questions' tokens, and the masks; for each column there are its logits in the model's dtype and once more in
-    float32.
+    Reading holds, for each token of a part, three vectors of the MLP and six of the hidden size; answering holds the
+    same for the questions' tokens of a part, and their masks; for each column there are its logits in the model's dtype
+    and once more in float32.
     """
+    computing = limits.computing
     value = value_bytes(dtype, computing)
     prefix, slots = row.prefix_tokens(shape), row.slots(shape)
     per_slot = kv_bytes_per_token(
@@ -342,21 +340,35 @@ def batch_bytes(
     )
     per_token = (3 * shape.mlp + 6 * shape.hidden) * value
     masks = shape.heads // shape.kv_heads * row.branch_tokens * slots
+    read = min(photos, read_at_once(row.tiles, limits))
+    asked = min(photos, asked_at_once(row.branch_tokens, limits))
     return BatchBytes(
-        vision=vision_bytes(shape, vision_tiles, dtype, computing),
+        vision=vision_bytes(shape, min(limits.read_tiles, read * row.tiles), dtype, computing),
         prefix_cache=photos * prefix * per_slot,
         branch_cache=photos * (slots - prefix) * per_slot,
-        reading=photos * prefix * per_token,
-        answering=photos * (row.branch_tokens * per_token + masks),
+        reading=read * prefix * per_token,
+        answering=asked * (row.branch_tokens * per_token + masks),
         logits=photos * row.columns * shape.vocabulary * (value + 4),
         dequantised=dequantised_bytes(shape, dtype, computing),
     )
 
 
-def row_bytes(shape: ModelShape, row: RowShape, dtype: str, computing: str = ON_GPU.computing) -> int:
-    """Bytes that one more photo adds to a batch: its cache, and the larger of what reading and answering need."""
-    parts = batch_bytes(shape, row, dtype, photos=1, vision_tiles=0, computing=computing)
-    return parts.total - parts.dequantised
+def read_at_once(tiles: int, limits: Limits) -> int:
+    """How many photos of so many tiles are read in one part.
+
+    >>> [read_at_once(tiles, ON_GPU) for tiles in (1, 7, 13, 100)]
+    [64, 9, 4, 1]
+    """
+    return max(1, limits.read_tiles // tiles)
+
+
+def asked_at_once(branch_tokens: int, limits: Limits) -> int:
+    """How many photos are asked questions of so many tokens in one part.
+
+    >>> [asked_at_once(tokens, ON_GPU) for tokens in (400, 1032, 20_000)]
+    [40, 15, 1]
+    """
+    return max(1, limits.asked_tokens // max(1, branch_tokens))
 
 
 def vision_bytes(shape: ModelShape, tiles: int, dtype: str, computing: str = ON_GPU.computing) -> int:
@@ -365,24 +377,13 @@ def vision_bytes(shape: ModelShape, tiles: int, dtype: str, computing: str = ON_
     return tiles * (shape.vision_tokens + 1) * per_token
 
 
-def rows_that_fit(
-    shape: ModelShape,
-    row: RowShape,
-    dtype: str,
-    free_bytes: int,
-    *,
-    vision_tiles: int,
-    computing: str = ON_GPU.computing,
-) -> int:
-    """How many such rows fit in `free_bytes` beside the weights, a tenth kept back; 0 when none does."""
-    fixed = vision_bytes(shape, vision_tiles, dtype, computing) + dequantised_bytes(shape, dtype, computing)
-    left = int(USED_SHARE * free_bytes) - fixed
-    return max(0, left // row_bytes(shape, row, dtype, computing))
-
-
-def tiles_at_once(row: RowShape, limits: Limits) -> int:
-    """How many tiles the vision tower is expected to see at once when rows like this one come in a batch."""
-    return min(limits.vision_tiles, 8 * row.tiles)
+def rows_that_fit(shape: ModelShape, row: RowShape, dtype: str, free_bytes: int, limits: Limits) -> int:
+    """How many such rows fit in `free_bytes` beside the weights, a tenth kept back, and within `limits`; or 0."""
+    most = max(1, min(limits.photos, limits.tiles // row.tiles))
+    budget = int(USED_SHARE * free_bytes)
+    return bisect_right(
+        range(1, most + 1), budget, key=lambda photos: batch_bytes(shape, row, dtype, limits, photos=photos).total
+    )
 
 
 def plan_batch(shape: ModelShape, row: RowShape, dtype: str, free_bytes: int, limits: Limits) -> BatchPlan:
@@ -390,17 +391,14 @@ def plan_batch(shape: ModelShape, row: RowShape, dtype: str, free_bytes: int, li
 
     >>> row = RowShape(tiles=13, branch_tokens=512, columns=8, new_tokens=40)
     >>> plan_batch(FAMILY["OpenGVLab/InternVL3-8B-hf"], row, "bfloat16", 60 * GIB, ON_GPU).photos
-    34
+    68
     """
-    vision_tiles, computing = tiles_at_once(row, limits), limits.computing
-    fitting = rows_that_fit(shape, row, dtype, free_bytes, vision_tiles=vision_tiles, computing=computing)
-    photos = max(1, min(fitting, limits.photos, limits.tiles // row.tiles))
-    parts = batch_bytes(shape, row, dtype, photos=photos, vision_tiles=vision_tiles, computing=computing)
+    photos = max(1, rows_that_fit(shape, row, dtype, free_bytes, limits))
     return BatchPlan(
         photos=photos,
         tiles=row.tiles,
-        weight_bytes=weight_bytes(shape, dtype, computing),
-        batch_bytes=parts.total,
+        weight_bytes=weight_bytes(shape, dtype, limits.computing),
+        batch_bytes=batch_bytes(shape, row, dtype, limits, photos=photos).total,
         free_bytes=free_bytes,
     )
 
@@ -416,6 +414,6 @@ def largest_that_fits(free_bytes: int, dtype: str, row: RowShape) -> str | None:
     """
     for name, shape in reversed(list(FAMILY.items())):
         left = free_bytes - RUNTIME_BYTES - weight_bytes(shape, dtype)
-        if rows_that_fit(shape, row, dtype, left, vision_tiles=row.tiles):
+        if rows_that_fit(shape, row, dtype, left, ON_GPU):
             return name
     return None

@@ -11,7 +11,7 @@ from alone import choice_prompt, open_prompt, photo
 from carscribe.engines.checkpoint import open_checkpoint
 from carscribe.engines.choosing import open_engine
 from carscribe.engines.local import LocalEngine
-from carscribe.engines.packed import CachePool
+from carscribe.engines.packed import CachePool, pad_rows
 from carscribe.errors import CheckpointError, EngineError, InputError, NumericsError, OutOfMemoryError
 from carscribe.memory import ON_CPU, batch_bytes, plan_batch, shape_of
 from carscribe.records import Request
@@ -123,7 +123,8 @@ def test_other_errors_are_not_taken_for_memory(engine: LocalEngine) -> None:
 
 @pytest.mark.parametrize("prompts", [PROMPTS[:1], PROMPTS[1:2]])
 def test_output_that_is_not_finite_says_which_dtype_to_take(engine: LocalEngine, prompts: tuple[Any, ...]) -> None:
-    engine._packed.model.lm_head.weight.data[3] = float("inf")
+    with torch.inference_mode():
+        engine._packed.model.lm_head.weight[3] = float("inf")
     with pytest.raises(NumericsError, match="--dtype bfloat16"):
         engine.answer([Request(tiles=photo(0, 1), prompts=prompts)])
 
@@ -170,7 +171,7 @@ def test_a_batch_is_planned_by_the_parts_that_a_plan_shows(engine: LocalEngine) 
     shape, row = shape_of(engine._packed.model.config.to_dict()), engine._row_shape(3, PROMPTS)
     plan = engine.plan_batch(3, PROMPTS)
     assert plan == plan_batch(shape, row, "float32", plan.free_bytes, ON_CPU)
-    parts = batch_bytes(shape, row, "float32", photos=plan.photos, vision_tiles=ON_CPU.vision_tiles)
+    parts = batch_bytes(shape, row, "float32", ON_CPU, photos=plan.photos)
     assert (plan.photos, plan.fits) == (ON_CPU.tiles // 3, True)
     assert plan.batch_bytes == parts.vision + parts.prefix_cache + parts.branch_cache + parts.passes
 
@@ -219,6 +220,27 @@ def test_batches_that_overlap_are_answered_as_those_that_do_not(engine: LocalEng
         found.append(before.answers())
     assert found == expected
     assert not engine.overlaps
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_rows_that_no_token_has_align_the_output_layer(tied: bool) -> None:
+    embedding, head = torch.nn.Embedding(130, 8), torch.nn.Linear(8, 130, bias=False)
+    if tied:
+        head.weight = embedding.weight
+    before, rows = head.weight.detach().clone(), embedding.weight.detach().clone()
+    pad_rows(head, embedding)
+    assert (len(head.weight), head.out_features) == (192, 192)
+    assert torch.equal(head.weight[:130], before)
+    assert not head.weight[130:].any()
+    assert (embedding.weight is head.weight) == tied
+    assert torch.equal(embedding.weight[:130], rows)
+
+
+def test_they_are_never_said(engine: LocalEngine) -> None:
+    packed = engine._packed
+    assert len(packed.model.lm_head.weight) > packed.vocabulary
+    hidden = torch.randn(2, 3, packed.model.lm_head.in_features)
+    assert packed.logits(hidden).shape == (2, 3, packed.vocabulary)
 
 
 def test_caches_of_one_shape_lie_in_the_same_memory_until_it_grows() -> None:

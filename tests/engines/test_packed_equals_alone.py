@@ -1,7 +1,9 @@
 """The proof: packed answers are, token for token, what each question gets alone through transformers' `generate`."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -210,6 +212,29 @@ def test_instructions_in_two_languages_are_read_once_each_and_change_nothing(ran
     leaves = sum(len(leaf) - 1 for branch in asked.rows[0] for leaf in branch.leaves)
     assert together.token_ids.shape[1] - leaves < 0.7 * apart
     assert_equals_alone(engine, Alone(folder), requests)
+
+
+@pytest.mark.parametrize(
+    ("read_tiles", "asked_tokens", "passes"), [(1, 1, (5, 5)), (6, 400, (3, 3)), (64, 9999, (1, 1))]
+)
+def test_a_batch_read_and_asked_in_parts_equals_alone(
+    random_checkpoint: Make, read_tiles: int, asked_tokens: int, passes: tuple[int, int]
+) -> None:
+    folder = random_checkpoint()
+    body = choice_prompt("Which body type?", CHOICES)
+    rows = [(*QUESTIONS[:3], body), (QUESTIONS[1],), (body, QUESTIONS[6]), (body,), (QUESTIONS[3], *QUESTIONS[:2])]
+    engine = engine_of(folder)
+    engine._limits = replace(engine._limits, read_tiles=read_tiles, asked_tokens=asked_tokens)
+    packed, seen = engine._packed, Counter[str]()
+    forward = packed._forward
+
+    def watched(cache: Any, *rest: Any) -> torch.Tensor:
+        seen["read" if cache.reading else "ask"] += 1
+        return forward(cache, *rest)
+
+    packed._forward = watched  # type: ignore[method-assign]
+    assert_equals_alone(engine, Alone(folder), [Request(tiles=photo(i, 3), prompts=row) for i, row in enumerate(rows)])
+    assert (seen["read"], seen["ask"]) == passes
 
 
 def test_one_question_alone_in_its_batch_equals_alone(random_checkpoint: Make) -> None:

@@ -161,11 +161,11 @@ def decode(
 ) -> torch.Tensor:
     """The answers' token ids, int64 [B, R, T] on the CPU, T the largest cap; what follows an end or a cap is noise.
 
-    hidden [B, N, hidden] is the questions' pass; caps int64 [B, R] the most new tokens of each column, 0 for none.
-    Every `check_every` steps, ended entries are dropped down to a multiple of `quantum`: on a GPU a look waits for the
+    hidden [B · R, hidden] is what the columns' questions end with; caps int64 [B, R] the most new tokens of each, 0 for
+    none. Every `check_every` steps, ended entries are dropped down to a multiple of `quantum`: a look waits for a GPU's
     queue to drain. Without a `sampler` the likeliest token is taken. `graphs` must be of this cache.
 
-    Raises: NumericsError when a logit is not finite.
+    Raises: NumericsError when the logit of a likeliest token is not finite.
     """
     columns = _Columns(packed, cache, layout, caps, end_ids, sampler)
     state = columns.begin(hidden, layout)
@@ -214,8 +214,6 @@ class _Columns:
         device = hidden.device
         columns = layout.open_branch.shape[1]
         count = self.rows * columns
-        last = torch.from_numpy(layout.last_token).to(device)
-        logits = self.packed.logits(hidden.gather(1, last[..., None].expand(-1, -1, hidden.shape[-1]))).flatten(0, 1)
         first_slot = layout.prefix_tokens + layout.token_ids.shape[1]
         every = torch.arange(count, device=device)
         state = _State(
@@ -233,7 +231,7 @@ class _Columns:
             ends=torch.tensor(self.end_ids, device=device),
             finite=torch.ones((), dtype=torch.bool, device=device),
         )
-        self._take(state, logits)
+        self._take(state, self.packed.logits(hidden))
         return state
 
     def advance(self, state: _State) -> None:
@@ -304,9 +302,11 @@ class _Columns:
 
     def _take(self, state: _State, logits: torch.Tensor) -> None:
         """The next token of each entry, written down, and which ended with it."""
-        state.finite.logical_and_(torch.isfinite(logits).all())  # looked at in the end: here nothing is waited for
+        likeliest = logits.argmax(-1)  # of a NaN, or of what is infinite, where there is one
+        highest = logits.gather(1, likeliest[:, None])
+        state.finite.logical_and_(torch.isfinite(highest).all())  # looked at in the end: here nothing is waited for
         sampler = self.sampler
-        tokens = logits.argmax(-1) if sampler is None else sampler.take(logits, state.entry, state.step)
+        tokens = likeliest if sampler is None else sampler.take(logits, state.entry, state.step)
         state.tokens.copy_(tokens)
         state.said.index_copy_(1, state.step, tokens[:, None])
         ended = (tokens[:, None] == state.ends).any(-1)

@@ -61,6 +61,18 @@ class _Prepared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Begun:
+    """A batch whose questions were asked: its cache, and hidden states [·, hidden] of what comes next.
+
+    `opens` are those that the open columns' questions end with [B · R], `scored` those of `Layout.source` [U].
+    """
+
+    cache: PackedCache
+    opens: torch.Tensor
+    scored: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Said:
     """What came of a batch: log-probabilities float64 [M] of `Layout.scored`, and tokens int64 [B, R, T]."""
 
@@ -219,43 +231,61 @@ class LocalEngine:
 
     def _prepare(self, requests: list[Request]) -> _Prepared:
         asked = self._encode(requests)
-        layout = lay_out(
-            asked.rows, prefix_tokens=len(asked.prefix), pad_id=self._prompts.pad_id, quantum=self._quantum
-        )
+        layout = lay_out(asked.rows, prefix_tokens=len(asked.prefix), pad_id=self._prompts.pad_id)
         caps = _caps(requests, layout)
         steps = int(caps.max()) if caps.numel() else 0
         self._check_length(layout, steps)
         return _Prepared(requests, asked.prefix, layout, caps, steps)
 
     @torch.inference_mode()
-    def _begin(self, batch: _Prepared) -> tuple[PackedCache, torch.Tensor]:
-        """The prefixes' and the questions' passes, which wait for nothing on a GPU; the cache, and hidden states."""
-        layout = batch.layout
-        slots = len(batch.prefix) + layout.token_ids.shape[1] + answer_slots(layout.open_branch.shape[1], batch.steps)
-        cache = self._packed.caches.take(len(batch.requests), round_up(slots, self._quantum))
+    def _begin(self, batch: _Prepared) -> _Begun:
+        """The prefixes' and the questions' passes, some rows at a time; on a GPU they wait for nothing."""
+        layout, photos = batch.layout, len(batch.requests)
+        tokens = layout.token_ids.shape[1]
+        slots = len(batch.prefix) + tokens + answer_slots(layout.open_branch.shape[1], batch.steps)
+        cache = self._packed.caches.take(photos, round_up(slots, self._quantum))
         # All that is copied is copied first: a copy waits for what was queued before it.
         prefix = np.array(batch.prefix)
         image = np.flatnonzero(prefix == self._checkpoint.image_token_id)
         reading = self._tensor(prefix), self._tensor(image)
         asking = [self._tensor(array) for array in (layout.token_ids, layout.position_ids, layout.tree_mask)]
-        self._packed.read(cache, *reading, self._pixels(batch.requests), len(batch.requests))
-        return cache, self._packed.ask(cache, *asking)
+        asked = parts_of(photos, memory.asked_at_once(tokens, self._limits))
+        wanted = [self._wanted(layout, rows) for rows in asked]
+        for rows in parts_of(photos, memory.read_at_once(len(batch.requests[0].tiles), self._limits)):
+            self._packed.read(cache.part(rows), *reading, self._pixels(batch.requests[rows]))
+        opens, scored = [], []
+        for rows, (ends, places) in zip(asked, wanted, strict=True):
+            token_ids, position_ids, tree_mask = (array if len(array) == 1 else array[rows] for array in asking)
+            part = cache.part(rows)
+            hidden = self._packed.ask(part, len(prefix), token_ids, position_ids, tree_mask, places)
+            opens.append(hidden[:ends])
+            scored.append(hidden[ends:])
+        return _Begun(cache=cache, opens=torch.cat(opens), scored=torch.cat(scored))
+
+    def _wanted(self, layout: Layout, rows: slice) -> tuple[int, torch.Tensor]:
+        """The places of the rows whose hidden states are needed, and how many of them are ends of open questions."""
+        tokens = layout.token_ids.shape[1]
+        first = np.arange(rows.stop - rows.start)[:, None] * tokens
+        ends = (first + layout.last_token[rows]).flatten()
+        within = (layout.source[:, 0] >= rows.start) & (layout.source[:, 0] < rows.stop)
+        scored = (layout.source[within] - (rows.start, 0)) @ (tokens, 1)
+        return len(ends), self._tensor(np.concatenate([ends, scored]))
 
     @torch.inference_mode()
-    def _run(self, batch: _Prepared, cache: PackedCache, hidden: torch.Tensor) -> _Said:
+    def _run(self, batch: _Prepared, begun: _Begun) -> _Said:
         layout, scores, tokens = batch.layout, None, None
         if layout.leaves:
-            scores = self._packed.log_probability(hidden, self._tensor(layout.source), self._tensor(layout.scored))
+            scores = self._packed.log_probability(begun.scored, self._tensor(layout.scored))
         if batch.steps:
             tokens = decode(
-                *(self._packed, cache, hidden, layout, batch.caps, self._end_ids),
+                *(self._packed, begun.cache, begun.opens, layout, batch.caps, self._end_ids),
                 check_every=self._check_every,
                 quantum=self._entries,
                 sampler=self._sampler(batch.requests, layout, batch.steps),
                 graphs=self._graphs,
             )
         if scores is not None and not bool(torch.isfinite(scores).all()):
-            raise not_finite(hidden.dtype)
+            raise not_finite(begun.scored.dtype)
         return _Said(scores=None if scores is None else scores.double().cpu().numpy(), tokens=tokens)
 
     def _finish(self, batch: _Prepared, said: _Said) -> list[tuple[Answer, ...]]:
@@ -346,18 +376,15 @@ class LocalEngine:
         mean = torch.tensor(self._checkpoint.mean, device=self._device)
         std = torch.tensor(self._checkpoint.std, device=self._device)
         each = len(requests[0].tiles)
-        total = each * len(requests)
-        at_once = -(-total // -(-total // self._limits.vision_tiles))  # no chunk of a tile or two behind full ones
-        for start in range(0, total, at_once):
-            stop = min(total, start + at_once)
-            held = range(start // each, -(-stop // each))
-            parts = [requests[i].tiles[max(0, start - i * each) : stop - i * each] for i in held]
+        for chunk in parts_of(each * len(requests), self._limits.read_tiles):
+            held = range(chunk.start // each, -(-chunk.stop // each))
+            parts = [requests[i].tiles[max(0, chunk.start - i * each) : chunk.stop - i * each] for i in held]
             # In pinned memory, the GPU fetches them while the next ones are put together.
-            shape = (stop - start, *requests[0].tiles.shape[1:])
+            shape = (chunk.stop - chunk.start, *requests[0].tiles.shape[1:])
             tiles = torch.empty(shape, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
             np.concatenate(parts, out=tiles.numpy())
-            chunk = tiles.to(self._device, non_blocking=True)
-            yield ((chunk.float() / self._checkpoint.divisor - mean) / std).permute(0, 3, 1, 2).contiguous()
+            there = tiles.to(self._device, non_blocking=True)
+            yield ((there.float() / self._checkpoint.divisor - mean) / std).permute(0, 3, 1, 2).contiguous()
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)
@@ -368,7 +395,7 @@ class LocalEngine:
         branches = [
             self._prompts.branch(prompt.text, prompt.choices, x, prefix) for prompt, x in zip(prompts, ids, strict=True)
         ]
-        layout = lay_out([branches], prefix_tokens=prefix, quantum=self._quantum)
+        layout = lay_out([branches], prefix_tokens=prefix)
         caps = [prompt.max_new_tokens for prompt in prompts if not prompt.choices]
         return memory.RowShape(
             tiles=tiles,
@@ -388,7 +415,7 @@ class LocalWork:
         asked = [requests[i] for i in self._places]
         self._batch = engine._prepare(asked) if asked else None
         self._what = f"a batch of {len(asked)} photos of {len(asked[0].tiles)} tiles" if asked else ""
-        self._begun: tuple[PackedCache, torch.Tensor] | None = None
+        self._begun: _Begun | None = None
         self._said: _Said | None = None
         self._began_s = 0.0
 
@@ -404,7 +431,7 @@ class LocalWork:
         batch, begun, self._begun = self._batch, self._begun, None
         if batch is None or begun is None:
             return
-        self._said = self._engine._guarded(self._what, lambda: self._engine._run(batch, *begun))
+        self._said = self._engine._guarded(self._what, lambda: self._engine._run(batch, begun))
         self._engine._worked(self._began_s)
 
     def answers(self) -> list[tuple[Answer, ...]]:
@@ -449,6 +476,16 @@ def _choice(prompt: Prompt, scores: np.ndarray, tokens: np.ndarray) -> Answer:
         scores={choice: float(share) for choice, share in zip(prompt.choices, normalised, strict=True)},
         mass=math.exp(highest) * float(shares.sum()),
     )
+
+
+def parts_of(total: int, most: int) -> list[slice]:
+    """`total` things in as few parts of at most `most` as there can be, all of nearly the same size.
+
+    >>> parts_of(9, 4)
+    [slice(0, 3, None), slice(3, 6, None), slice(6, 9, None)]
+    """
+    each = -(-total // -(-total // most))
+    return [slice(start, min(total, start + each)) for start in range(0, total, each)]
 
 
 def _caps(requests: list[Request], layout: Layout) -> torch.Tensor:

@@ -9,7 +9,7 @@ Shapes: B rows, P prefix tokens, N branch tokens, C columns decoded at once, M t
 H heads, V vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,10 @@ ATTENTION = "carscribe_packed"
 
 LOGIT_ROWS = 256
 """Rows of logits made at once when scoring: 256 × 151,674 float32 values are 155 MB."""
+
+ALIGNED = 64
+"""Matrix products with a side that is no multiple of 8 run several times slower on a GPU, and InternVL3's 151,674
+tokens are none: the output layer gets rows of zeros up to a multiple of this."""
 
 
 def packed_attention(
@@ -94,7 +98,7 @@ class PackedCache(Cache):  # type: ignore[misc]  # transformers is untyped
         super().__init__(layers=[])
         self.keys, self.values = keys, values
         self.generation = generation
-        self.reading = True
+        self.reading = False
         self.slots = torch.empty(0, dtype=torch.long, device=keys[0].device)
         self.visible = 0
 
@@ -108,6 +112,10 @@ class PackedCache(Cache):  # type: ignore[misc]  # transformers is untyped
         if self.reading:
             return key_states, value_states
         return keys[:, :, : self.visible], values[:, :, : self.visible]
+
+    def part(self, rows: slice) -> "PackedCache":
+        """The cache of some of the rows, in the same memory."""
+        return PackedCache([keys[rows] for keys in self.keys], [values[rows] for values in self.values])
 
     def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002
         """Slots in use."""
@@ -165,6 +173,8 @@ class PackedModel:
             like=like,
         )
         self.heads_per_kv = shape.heads // shape.kv_heads
+        self.vocabulary = len(model.lm_head.weight)
+        pad_rows(model.lm_head, embedding)
         self.layers = fused(self.language.layers)
         self.before, self.after = FusedLayer.before, FusedLayer.after
 
@@ -208,33 +218,39 @@ class PackedModel:
         prefix_ids: torch.Tensor,
         image: torch.Tensor,
         pixels: Iterator[torch.Tensor],
-        rows: int,
     ) -> None:
-        """Fill the cache's first P slots: prefix_ids [P] shared by all rows, the image's tokens at `image`.
+        """Fill the first P slots of the cache: prefix_ids [P] shared by its rows, the image's tokens at `image`.
 
         pixels [tiles, 3, px, px] a chunk. Nothing is looked at or fetched on the way, so that a GPU is not waited for.
         """
+        rows = len(cache.keys[0])
         features = torch.cat([self.model.get_image_features(pixel_values=chunk).pooler_output for chunk in pixels])
         hidden = self.language.embed_tokens(prefix_ids).expand(rows, -1, -1).clone()
         hidden[:, image] = features.reshape(rows, len(image), -1).to(hidden.dtype)
         positions = torch.arange(len(prefix_ids), device=self.device)
         cache.reading, cache.slots = True, positions
         self._forward(cache, hidden, positions[None], None)
-        cache.reading, cache.visible = False, len(prefix_ids)
+        cache.reading = False
 
     def ask(
-        self, cache: PackedCache, token_ids: torch.Tensor, position_ids: torch.Tensor, tree_mask: torch.Tensor
+        self,
+        cache: PackedCache,
+        prefix_tokens: int,
+        token_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        tree_mask: torch.Tensor,
+        wanted: torch.Tensor,
     ) -> torch.Tensor:
-        """Run all branches' tokens [B, N] behind the prefix; hidden states [B, N, hidden].
+        """Run all branches' tokens [B, N] behind the prefix; hidden states [W, hidden] of the places `wanted` [W].
 
-        tree_mask bool [1 or B, N, N] says which branch tokens each may see; all see the prefix.
+        tree_mask bool [1 or B, N, N] says which branch tokens each may see; all see the prefix. A place is b · N + n.
         """
-        prefix, tokens = cache.visible, token_ids.shape[1]
-        cache.slots = torch.arange(prefix, prefix + tokens, device=self.device)
-        cache.visible = prefix + tokens
-        seen = torch.ones(tree_mask.shape[0], tokens, prefix, dtype=torch.bool, device=self.device)
+        tokens = token_ids.shape[1]
+        cache.slots = torch.arange(prefix_tokens, prefix_tokens + tokens, device=self.device)
+        cache.visible = prefix_tokens + tokens
+        seen = torch.ones(tree_mask.shape[0], tokens, prefix_tokens, dtype=torch.bool, device=self.device)
         mask = self.fold(torch.cat([seen, tree_mask], dim=-1))
-        return self._forward(cache, self.language.embed_tokens(token_ids), position_ids, mask)
+        return self._forward(cache, self.language.embed_tokens(token_ids), position_ids, mask, wanted)
 
     def step(
         self,
@@ -253,22 +269,20 @@ class PackedModel:
         if self.layers is None:
             grid = _grid(_spread(hidden, cells, rows * columns), (rows, columns))
             positions = _grid(_spread(position_ids, cells, rows * columns), (rows, columns))
-            found = self._forward(cache, grid, positions, folded_mask).flatten(0, 1)
-            return found if cells is None else found[cells]
+            return self._forward(cache, grid, positions, folded_mask, cells)
         cos, sin = self.language.rotary_emb(hidden, position_ids)
         return self._run(self.layers, cache, hidden, (cos, sin), folded_mask, (rows, columns), cells)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits [..., V] of hidden states [..., hidden], in the model's dtype."""
-        logits: torch.Tensor = self.model.lm_head(hidden)
+        logits: torch.Tensor = self.model.lm_head(hidden)[..., : self.vocabulary]
         return logits
 
-    def log_probability(self, hidden: torch.Tensor, source: torch.Tensor, scored: torch.Tensor) -> torch.Tensor:
-        """Float32 [M]: log P of token scored[:, 1] after the place source[scored[:, 0]] of hidden [B, N, hidden]."""
-        places = hidden[source[:, 0], source[:, 1]]
+    def log_probability(self, hidden: torch.Tensor, scored: torch.Tensor) -> torch.Tensor:
+        """Float32 [M]: log P of token scored[:, 1] after what hidden [U, hidden] has at scored[:, 0]."""
         out = torch.empty(len(scored), dtype=torch.float32, device=hidden.device)
-        for start in range(0, len(places), LOGIT_ROWS):
-            logits = self.logits(places[start : start + LOGIT_ROWS]).float()
+        for start in range(0, len(hidden), LOGIT_ROWS):
+            logits = self.logits(hidden[start : start + LOGIT_ROWS]).float()
             total = logits.logsumexp(-1)
             here = ((scored[:, 0] >= start) & (scored[:, 0] < start + LOGIT_ROWS)).nonzero()[:, 0]
             row = scored[here, 0] - start
@@ -280,26 +294,31 @@ class PackedModel:
         return folded(mask, self.heads_per_kv)
 
     def _forward(
-        self, cache: PackedCache, hidden: torch.Tensor, position_ids: torch.Tensor, mask: torch.Tensor | None
+        self,
+        cache: PackedCache,
+        hidden: torch.Tensor,
+        position_ids: torch.Tensor,
+        mask: torch.Tensor | None,
+        wanted: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """A pass over hidden [B, T, hidden] at position_ids [1 or B, T]; what the last layer says, normed.
 
-        While the cache is `reading`, nobody looks at the last layer's output: fused, it is not made.
+        Of the places `wanted` [W], or all B · T. Fused, the last layer makes no other; none while the cache is
+        `reading`, when nobody looks at it.
         """
         if self.layers is not None:
             rows, tokens = hidden.shape[:2]
             cos, sin = self.language.rotary_emb(hidden, position_ids)
             turn = (cos.expand(rows, -1, -1).flatten(0, 1), sin.expand(rows, -1, -1).flatten(0, 1))
-            flat = self._run(self.layers, cache, hidden.flatten(0, 1), turn, mask, (rows, tokens), None)
-            return _grid(flat, (rows, tokens))
+            return self._run(self.layers, cache, hidden.flatten(0, 1), turn, mask, (rows, tokens), None, wanted)
         out: torch.Tensor = self.language(
             inputs_embeds=hidden,
             position_ids=position_ids,
             attention_mask={"full_attention": mask},
             past_key_values=cache,
             use_cache=True,
-        ).last_hidden_state
-        return out
+        ).last_hidden_state.flatten(0, 1)
+        return out if wanted is None else out[wanted]
 
     def _run(
         self,
@@ -310,22 +329,47 @@ class PackedModel:
         mask: torch.Tensor | None,
         grid: tuple[int, int],
         cells: torch.Tensor | None,
+        wanted: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """hidden [M, hidden] through all layers; attention and the cache see a `grid` of B rows and T tokens."""
+        """hidden [M, hidden] through all layers; attention and the cache see a `grid` of B rows and T tokens.
+
+        `cells` [M] says where in the grid they are, `wanted` [W] which places of it the last layer is to make.
+        """
         places = grid[0] * grid[1]
-        # A single token would be compiled for apart.
-        before, after = (self.before, self.after) if len(hidden) > 1 else (FusedLayer.before, FusedLayer.after)
         for i, layer in enumerate(layers):
-            states = before(layer, hidden, *turn)
+            last = i + 1 == len(layers)
+            states = self._part(self.before, hidden)(layer, hidden, *turn)
             query, key, value = (_grid(_spread(x, cells, places), grid).transpose(1, 2) for x in states)
             key, value = cache.update(key, value, i)
-            if cache.reading and i + 1 == len(layers):
+            if cache.reading and last:
                 return hidden
             attended, _ = packed_attention(layer, query, key, value, mask, scaling=layer.scaling)
             flat = attended.reshape(places, -1)
-            hidden = after(layer, hidden, flat if cells is None else flat[cells])
+            if last and wanted is not None:
+                flat, hidden = flat[wanted], hidden[wanted]
+            elif cells is not None:
+                flat = flat[cells]
+            hidden = self._part(self.after, hidden)(layer, hidden, flat)
         out: torch.Tensor = self.language.norm(hidden)
         return out
+
+    def _part(self, part: Callable[..., Any], hidden: torch.Tensor) -> Callable[..., Any]:
+        """`before` or `after`, compiled where it is: a single token would be compiled for apart."""
+        if len(hidden) > 1:
+            return part
+        return FusedLayer.before if part is self.before else FusedLayer.after
+
+
+def pad_rows(layer: Any, embedding: Any) -> None:
+    """Rows of zeros up to a multiple of `ALIGNED`; an embedding that shares the weight goes along."""
+    weight = layer.weight
+    more = -len(weight) % ALIGNED
+    if not more:
+        return
+    padded = torch.nn.Parameter(torch.cat([weight, weight.new_zeros(more, weight.shape[1])]), requires_grad=False)
+    if embedding.weight is weight:
+        embedding.weight = padded
+    layer.weight, layer.out_features = padded, len(padded)
 
 
 def _spread(values: torch.Tensor, cells: torch.Tensor | None, places: int) -> torch.Tensor:

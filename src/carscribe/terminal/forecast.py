@@ -14,7 +14,7 @@ from carscribe.terminal.screen import GIB, Screen, gib
 HEAD_CELLS, CELLS = 42, 10
 """How wide the table's heads and its columns are at least, in terminal cells."""
 
-GPUS_SHOWN = 4
+GPUS_SHOWN = 3
 """GPUs that are named where a model does not fit."""
 
 RESTS_ON = (
