@@ -152,6 +152,21 @@ def test_a_step_that_was_captured_serves_later_batches(random_checkpoint: Make, 
     assert_equals_alone(engine, alone, [Request(tiles=photo(8, 3), prompts=others)])
 
 
+def test_without_memory_for_a_graph_steps_go_on_without(random_checkpoint: Make) -> None:
+    class Full(Replaying):
+        def capture(self, step: Callable[[], None]) -> Any:
+            tried.append(step)
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    folder, tried = random_checkpoint(), list[Callable[[], None]]()
+    engine = engine_of(folder)
+    engine._graphs = Full()
+    for seed in range(3):
+        assert_equals_alone(engine, Alone(folder), [Request(tiles=photo(seed, 1), prompts=QUESTIONS[:2])])
+    assert tried
+    assert engine._graphs.captured == 0
+
+
 def test_layers_of_another_kind_run_through_transformers_own(
     random_checkpoint: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

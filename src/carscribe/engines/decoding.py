@@ -23,8 +23,14 @@ LARGEST_DRAW = 1 - 1e-6
 """So that a draw lies below the sum of all shares, which is rounded, and no token without a share is taken."""
 
 
-MOST_GRAPHS = 64
+MOST_GRAPHS = 128
 """More come of many tile counts and questions; then all are forgotten, and those in use are captured again."""
+
+SMALL_STEP = 256
+"""Answers in a step up to which it takes as long as reading the weights does: fewer of them gain little."""
+
+LEVELS = 16
+"""In so many sizes come steps of more: each has a graph of its own."""
 
 
 def answer_slots(columns: int, new_tokens: int) -> int:
@@ -65,12 +71,12 @@ def draws_of(seed: str, text: str, count: int) -> torch.Tensor:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _State:
-    """What a step reads and writes, M entries of a grid of B rows and C columns. Written in place.
+    """What a step reads and writes, M entries of a grid of B rows and C columns, K slots. Written in place.
 
     entry int64 [M]: which of the layout's B · R columns; cell int64 [M]: which of the grid's B · C. tokens, positions,
     caps int64 [M], done bool [M]; said int64 [M, T], what was said up to `step` int64 [1]. slots int64 [C]: where the
-    next keys and values go; mask: what they see, folded; own: each column itself, folded; ends int64 [E]: what ends an
-    answer; finite: whether all was. A graph may use nothing else that belongs to a batch.
+    next keys and values go; mask bool [1 or B, C, K]: what they see; own bool [1, C, C]: each itself; ends int64 [E]:
+    what ends an answer; finite: whether all was. A graph may use nothing else that belongs to a batch.
     """
 
     entry: torch.Tensor
@@ -110,9 +116,13 @@ class Graphs:
         self._seen: set[Hashable] = set()
         self._graphs: dict[Hashable, tuple[Any, _State]] = {}
         self._pool: Any = None
+        self._stream: Any = None
 
     def find(self, state: _State, columns: "_Columns") -> tuple[Any, _State] | None:
-        """A graph of this shape and the state it works on, which takes over what `state` holds; None the first time."""
+        """A graph of this shape and the state it works on, which takes over what `state` holds.
+
+        None the first time, and where there is no memory for one.
+        """
         cache = columns.cache
         if cache.generation != self._generation:
             self.clear()
@@ -125,7 +135,10 @@ class Graphs:
             return None
         if key not in self._graphs:
             own = _State(**{field.name: getattr(state, field.name).clone() for field in fields(state)})
-            self._graphs[key] = self.capture(lambda: columns.advance(own)), own
+            try:
+                self._graphs[key] = self.capture(lambda: columns.advance(own)), own
+            except torch.OutOfMemoryError:
+                return None
             self.captured += 1
         graph, own = self._graphs[key]
         own.load(state)
@@ -138,11 +151,29 @@ class Graphs:
         self._pool = None  # torch forgets a pool with the last graph in it
 
     def capture(self, step: Callable[[], None]) -> Any:
-        """What replays the kernels of `step` on the tensors it used; all share the memory of what lies between."""
+        """What replays the kernels of `step` on the tensors it used; all share the memory of what lies between.
+
+        `torch.cuda.graph` does the same, but gives all unused memory back to the driver each time. Here that is done
+        when there is too little without: a capture cannot.
+        """
+        try:
+            return self._captured(step)
+        except torch.OutOfMemoryError:
+            pass
+        torch.cuda.empty_cache()
+        return self._captured(step)
+
+    def _captured(self, step: Callable[[], None]) -> Any:
         self._pool = self._pool or torch.cuda.graph_pool_handle()
+        self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            step()
+        torch.cuda.synchronize()
+        with torch.cuda.stream(self._stream):
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            try:
+                step()
+            finally:
+                graph.capture_end()
         return graph
 
 
@@ -236,10 +267,10 @@ class _Columns:
 
     def advance(self, state: _State) -> None:
         """Feed the last tokens and take the next. Looks at no value: it is what a graph captures."""
-        state.mask.index_copy_(3, state.slots, state.own.expand(len(state.mask), -1, -1, -1))
+        state.mask.index_copy_(2, state.slots, state.own.expand(len(state.mask), -1, -1))
         self.cache.slots = state.slots
         cells = None if len(state.cell) == self.rows * len(state.slots) else state.cell
-        hidden = self.packed.step(self.cache, state.tokens, state.positions, state.mask, cells)
+        hidden = self.packed.step(self.cache, state.tokens, state.positions, self.packed.fold(state.mask), cells)
         state.step.add_(1)
         state.slots.add_(len(state.slots))
         state.positions.add_(1)
@@ -255,6 +286,8 @@ class _Columns:
         cells = state.cell.cpu().numpy()
         rows = cells[alive] // columns
         fitting = min(columns, bucket_branches(int(np.bincount(rows).max())))
+        if quantum > 1 and len(alive) > SMALL_STEP:
+            quantum = max(quantum, round_up(len(self.caps) // LEVELS, quantum))
         keep = min(round_up(len(alive), quantum), self.rows * fitting, len(done))
         if keep == len(done) and fitting == columns:
             return state
@@ -263,9 +296,9 @@ class _Columns:
         if fitting == columns:
             return self._kept(state, entries, cells[entries], state.slots, state.mask)
         places, sources = _regrouped(cells, entries, len(alive), self.rows, columns, fitting)
-        mask = state.mask[:, 0, :columns].expand(self.rows, -1, -1)
+        mask = state.mask.expand(self.rows, -1, -1)
         order = torch.from_numpy(sources).to(mask.device)[..., None].expand(-1, -1, mask.shape[-1])
-        return self._kept(state, entries, places, state.slots[:fitting], self.packed.fold(mask.gather(1, order)))
+        return self._kept(state, entries, places, state.slots[:fitting], mask.gather(1, order))
 
     def write_down(self, state: _State) -> None:
         """Keep what was said up to now."""
@@ -319,10 +352,10 @@ class _Columns:
         mask[..., :prefix_tokens] = True
         mask[..., prefix_tokens : prefix_tokens + stem_mask.shape[-1]] = stem_mask
         self.cache.visible = shape[-1]
-        return self.packed.fold(mask)
+        return mask
 
     def _own(self, columns: int) -> torch.Tensor:
-        return self.packed.fold(torch.eye(columns, dtype=torch.bool, device=self.packed.device)[None])
+        return torch.eye(columns, dtype=torch.bool, device=self.packed.device)[None]
 
 
 def _regrouped(
@@ -332,14 +365,15 @@ def _regrouped(
 
     An entry keeps its row while it is alive; what has ended fills what is left, and what it computes there is noise.
     """
+    of_row, column = np.divmod(cells[entries[:alive]], columns)
+    order = np.argsort(of_row, kind="stable")
+    taken = np.bincount(of_row, minlength=rows)
+    place = np.empty(alive, np.int64)  # within its row
+    place[order] = np.arange(alive) - np.repeat(np.cumsum(taken) - taken, taken)
     sources = np.zeros((rows, fitting), np.int64)
-    taken = np.zeros(rows, np.int64)
+    sources[of_row, place] = column
     places = np.empty(len(entries), np.int64)
-    for i, cell in enumerate(cells[entries[:alive]]):
-        row, column = divmod(int(cell), columns)
-        sources[row, taken[row]] = column
-        places[i] = row * fitting + taken[row]
-        taken[row] += 1
+    places[:alive] = of_row * fitting + place
     free = (np.arange(fitting) >= taken[:, None]).flatten()
     places[alive:] = np.flatnonzero(free)[: len(entries) - alive]
     return places, sources
