@@ -4,9 +4,10 @@ usage: python bench/gpu_attention.py [--device cuda] [--rounds 20]
 
 Three passes: `read` (the prefix, causal), `ask` (the questions' tokens: all of the prefix, their own branch of the
 rest) and `decode` (one token of each column). `folded`: query heads that share a key/value head folded into the query
-axis, one call under a mask, as shipped. `merged`: the prefix without a mask by flash attention, the branches under one,
-put together by their log-sum-exps. `flex`: FlexAttention, compiled, blocks that nobody sees left out. `cudnn` and
-`flash`: the prefix by one backend of torch or the other. `apart` is the largest difference to `folded`.
+axis, one call under a mask, as shipped. `grouped`: left as they are, torch told of the groups. `merged`: the prefix
+without a mask by flash attention, the branches under one, put together by their log-sum-exps. `flex`: FlexAttention,
+compiled, blocks that nobody sees left out. `cudnn` and `flash`: the prefix by one backend of torch or the other.
+`apart` is the largest difference to `folded`.
 """
 
 import argparse
@@ -44,6 +45,11 @@ def folded(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: to
     flat = query.reshape(rows, KV_HEADS, GROUP * tokens, WIDTH)
     spread = mask.repeat(GROUP, 1)[None, None]
     return F.scaled_dot_product_attention(flat, key, value, attn_mask=spread).reshape(query.shape)
+
+
+def grouped(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The same without folding: torch shares keys and values by itself, or repeats them."""
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask[None, None], enable_gqa=True)
 
 
 def merged(
@@ -126,7 +132,8 @@ def main() -> None:
             key, value = (torch.randn(rows, KV_HEADS, slots, WIDTH, device=options.device).to(dtype) for _ in range(2))
 
             def query_of(count: int, rows: int = rows) -> torch.Tensor:
-                return torch.randn(rows, HEADS, count, WIDTH, device=options.device).to(dtype)
+                """As projections leave it: tokens before heads in memory."""
+                return torch.randn(rows, count, HEADS, WIDTH, device=options.device).to(dtype).transpose(1, 2)
 
             reading = query_of(prefix)
             ways: dict[tuple[str, str], Way] = {}
@@ -145,6 +152,7 @@ def main() -> None:
                 near_key, near_value = key[:, :, : mask.shape[1]], value[:, :, : mask.shape[1]]
                 arguments = (query, near_key, near_value, mask)
                 ways[stage, "folded"] = lambda a=arguments: folded(*a)  # type: ignore[misc]
+                ways[stage, "grouped"] = lambda a=arguments: grouped(*a)  # type: ignore[misc]
                 ways[stage, "merged"] = lambda a=arguments, p=prefix: merged(*a, p)  # type: ignore[misc]
                 ways[stage, "flex"] = flex(*arguments)
             for (stage, name), way in ways.items():

@@ -1,16 +1,20 @@
 """Where a batch's time goes, vision, reading, questions, decoding: as it is, with graphs, compiled.
 
-usage: python bench/gpu_stages.py [--size 8B] [--tiles 1 7 13] [--device cuda]
+usage: python bench/gpu_stages.py [--size 8B] [--tiles 1 7 13] [--ways "as it is" graphs compiled] [--photos 64 192]
+           [--kernels 20] [--device cuda]
 
 Random weights of the real size. Questions are the shipped `designer` recipe, in English; answers are forced to the
 lengths of `versus/work.py`, drawn alike for every way, or come as they do: to their caps, since such weights end none.
 Times are of steady state: each way answers the same batch WARM times first. `matrix_tflops` is what torch.mm reaches in
-the same run, `share` the stage's operations over its time and that.
+the same run, `share` the stage's operations over its time and that. With --kernels, those that take most time are told
+too, of the passes over photos and questions, and of decoding. Each row is on disk before the next begins.
 """
 
 import argparse
+import itertools
 import json
 import random
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -141,13 +145,34 @@ def measure(engine: LocalEngine, requests: list[Request], rate: float) -> dict[s
     }
 
 
+def kernels(engine: LocalEngine, requests: list[Request], most: int) -> dict[str, Any]:
+    """What the GPU's time goes into, in milliseconds a photo: all kernels together, and those that take most of it."""
+    told = {}
+    for part in ("begin", "run"):
+        work = engine.work(requests)
+        if part == "run":
+            work.begin()
+        sync("cuda")
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
+            getattr(work, part)()
+            sync("cuda")
+        if part == "begin":
+            work.run()
+        found = {event.key: event.self_device_time_total / 1e3 / len(requests) for event in seen.key_averages()}
+        largest = sorted(found.items(), key=lambda item: -item[1])[:most]
+        told[part] = {"all": round(sum(found.values()), 2), **{name[:100]: round(ms, 3) for name, ms in largest}}
+    return told
+
+
 def main() -> None:
     """All tile counts, one way after another."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="8B")
     parser.add_argument("--model", type=Path, default=None, help="a checkpoint's folder instead")
     parser.add_argument("--tiles", type=int, nargs="+", default=[1, 7, 13])
-    parser.add_argument("--most-photos", type=int, default=64)
+    parser.add_argument("--photos", type=int, nargs="+", default=[192], help="in a batch, at most what is planned")
+    parser.add_argument("--lengths", nargs="+", default=["drawn"], help='"drawn", "as they come"')
+    parser.add_argument("--kernels", type=int, default=0)
     parser.add_argument("--ways", nargs="+", default=["as it is", "graphs", "compiled"])
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
@@ -160,6 +185,7 @@ def main() -> None:
     engine = LocalEngine(open_checkpoint(str(folder)), device=options.device, dtype=dtype, compiled=False)
     rate = matrix_tflops(options.device, getattr(torch, dtype))
     figures: dict[str, Any] = {"size": options.size, "matrix_tflops": round(rate, 1), "rows": []}
+    name, command = f"gpu_stages_{options.size}", " ".join(["python", *sys.argv])
     graphs, ends = engine._graphs, engine._end_ids
     for way in options.ways if cuda else ("as it is",):
         engine._graphs = None if way == "as it is" else graphs
@@ -170,18 +196,21 @@ def main() -> None:
             figures["compile_s"] = round(time.perf_counter() - start, 1)
             if graphs is not None:
                 graphs.clear()
-        for tiles in options.tiles:
-            for forced in (False, True):
-                plan = engine.plan_batch(tiles, requests_of(1, tiles, engine.tiling.tile_px, forced=False)[0].prompts)
-                photos = min(options.most_photos, plan.photos)
-                requests = requests_of(photos, tiles, engine.tiling.tile_px, forced=forced)
-                engine._end_ids = (-1,) if forced else ends
-                row = {"way": way, "tiles": tiles, "photos": photos, "lengths": "drawn" if forced else "as they come"}
-                figures["rows"].append({**row, **measure(engine, requests, rate)})
-                print(json.dumps(figures["rows"][-1]), flush=True)
+        for tiles, most, lengths in itertools.product(options.tiles, options.photos, options.lengths):
+            plan = engine.plan_batch(tiles, requests_of(1, tiles, engine.tiling.tile_px, forced=False)[0].prompts)
+            photos = min(most, plan.photos)
+            requests = requests_of(photos, tiles, engine.tiling.tile_px, forced=lengths == "drawn")
+            engine._end_ids = (-1,) if lengths == "drawn" else ends
+            row = {"way": way, "tiles": tiles, "photos": photos, "lengths": lengths}
+            row |= measure(engine, requests, rate)
+            if options.kernels:
+                row["kernels"] = kernels(engine, requests, options.kernels)
+            figures["rows"].append(row)
+            print(json.dumps(row), flush=True)
+            record(name, figures, command=command)
     figures["graphs_captured"] = graphs.captured if graphs else 0
     figures["peak_reserved_gib"] = round((engine.peak_bytes or 0) / 2**30, 2)
-    print(record(f"gpu_stages_{options.size}", figures, command=f"python bench/gpu_stages.py --size {options.size}"))
+    print(record(name, figures, command=command))
 
 
 if __name__ == "__main__":

@@ -177,6 +177,7 @@ class PackedModel:
         pad_rows(model.lm_head, embedding)
         self.layers = fused(self.language.layers)
         self.before, self.after = FusedLayer.before, FusedLayer.after
+        self._compiled = False
 
     def compile(self, backend: Any = "inductor") -> None:
         """Compile what a layer does before and after attention, and the vision tower's layers: once for all shapes.
@@ -191,6 +192,7 @@ class PackedModel:
             for layer in tiles:
                 layer.compile(**how)
             self._try_out()
+            self._compiled = True
         except Exception:
             self.before, self.after = FusedLayer.before, FusedLayer.after
             for layer in tiles:
@@ -224,7 +226,7 @@ class PackedModel:
         pixels [tiles, 3, px, px] a chunk. Nothing is looked at or fetched on the way, so that a GPU is not waited for.
         """
         rows = len(cache.keys[0])
-        features = torch.cat([self.model.get_image_features(pixel_values=chunk).pooler_output for chunk in pixels])
+        features = torch.cat([self._features(chunk) for chunk in pixels])
         hidden = self.language.embed_tokens(prefix_ids).expand(rows, -1, -1).clone()
         hidden[:, image] = features.reshape(rows, len(image), -1).to(hidden.dtype)
         positions = torch.arange(len(prefix_ids), device=self.device)
@@ -292,6 +294,14 @@ class PackedModel:
     def fold(self, mask: torch.Tensor) -> torch.Tensor:
         """A mask [b, T, K] as `packed_attention` takes it: [b, 1, H/H_kv · T, K]."""
         return folded(mask, self.heads_per_kv)
+
+    def _features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """What the language model sees of tiles [tiles, 3, px, px]: [tiles, tokens, hidden]."""
+        tiles = len(pixels)
+        if tiles == 1 and self._compiled:
+            pixels = pixels.expand(2, -1, -1, -1)  # a single one would be compiled for apart
+        features: torch.Tensor = self.model.get_image_features(pixel_values=pixels).pooler_output
+        return features[:tiles]
 
     def _forward(
         self,
