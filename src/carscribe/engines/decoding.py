@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from carscribe.engines.device import sent
 from carscribe.engines.packed import PackedCache, PackedModel
 from carscribe.errors import NumericsError
 from carscribe.packing import Layout, bucket_branches, round_up
@@ -193,21 +194,18 @@ def decode(
     """The answers' token ids, int64 [B, R, T] on the CPU, T the largest cap; what follows an end or a cap is noise.
 
     hidden [B · R, hidden] is what the columns' questions end with; caps int64 [B, R] the most new tokens of each, 0 for
-    none. Every `check_every` steps, ended entries are dropped down to a multiple of `quantum`: a look waits for a GPU's
-    queue to drain. Without a `sampler` the likeliest token is taken. `graphs` must be of this cache.
+    none. Every `check_every` steps, ended entries are dropped down to a multiple of `quantum`: those that a step is
+    through with while the next one is under way, so that a GPU never waits for it. Without a `sampler` the likeliest
+    token is taken. `graphs` must be of this cache.
 
     Raises: NumericsError when the logit of a likeliest token is not finite.
     """
     columns = _Columns(packed, cache, layout, caps, end_ids, sampler)
     state = columns.begin(hidden, layout)
-    graph = None
+    graph: Any = None
+    look: _Look | None = None
     fresh = True
     for step in range(columns.steps - 1):
-        if step % check_every == check_every - 1:
-            smaller = columns.compact(state, quantum)
-            if smaller is None:
-                break
-            fresh, state = fresh or smaller is not state, smaller
         if fresh and graphs is not None and sampler is None:
             found = graphs.find(state, columns)
             graph, state = found or (None, state)
@@ -216,10 +214,36 @@ def decode(
             columns.advance(state)
         else:
             graph.replay()
+        if look is not None:
+            smaller = columns.compact(state, look.seen(), quantum)
+            if smaller is None:
+                break
+            fresh, state, look = smaller is not state, smaller, None
+        if step % check_every == 0:
+            look = _Look(state.done)
     columns.write_down(state)
     if not bool(state.finite):
         raise not_finite(hidden.dtype)
     return columns.out.cpu()
+
+
+class _Look:
+    """Which entries are done by now, read when it has come from the device; what is queued behind it goes on."""
+
+    def __init__(self, done: torch.Tensor) -> None:
+        cuda = done.is_cuda
+        self._there = torch.empty(done.shape, dtype=done.dtype, pin_memory=cuda)
+        self._there.copy_(done, non_blocking=cuda)
+        self._event = torch.cuda.Event() if cuda else None  # type: ignore[no-untyped-call]
+        if self._event is not None:
+            self._event.record()
+
+    def seen(self) -> NDArray[np.bool_]:
+        """Bool [M]."""
+        if self._event is not None:
+            self._event.synchronize()
+        found: NDArray[np.bool_] = self._there.numpy()
+        return found
 
 
 class _Columns:
@@ -236,8 +260,9 @@ class _Columns:
     ) -> None:
         device = packed.device
         self.packed, self.cache, self.sampler = packed, cache, sampler
-        self.rows, self.caps, self.steps = len(caps), caps.to(device).flatten(), int(caps.max())
+        self.rows, self.caps, self.steps = len(caps), sent(caps.numpy(), device).flatten(), int(caps.max())
         self.end_ids = list(end_ids)
+        self.cells = np.empty(0, np.int64)  # of the state, as the host knows them
         self.out = torch.zeros(*layout.open_branch.shape, self.steps, dtype=torch.long, device=device)
 
     def begin(self, hidden: torch.Tensor, layout: Layout) -> _State:
@@ -247,19 +272,20 @@ class _Columns:
         count = self.rows * columns
         first_slot = layout.prefix_tokens + layout.token_ids.shape[1]
         every = torch.arange(count, device=device)
+        self.cells = np.arange(count)
         state = _State(
             entry=every,
             cell=every.clone(),
             tokens=torch.zeros_like(every),
-            positions=torch.from_numpy(layout.answer_position).to(device).flatten(),
+            positions=sent(layout.answer_position, device).flatten(),
             caps=self.caps.clone(),
             done=self.caps == 0,
             said=torch.zeros(count, self.steps, dtype=torch.long, device=device),
             step=torch.zeros(1, dtype=torch.long, device=device),
             slots=torch.arange(first_slot, first_slot + columns, device=device),
-            mask=self._seen(torch.from_numpy(layout.stem_mask).to(device), layout.prefix_tokens),
+            mask=self._seen(sent(layout.stem_mask, device), layout.prefix_tokens),
             own=self._own(columns),
-            ends=torch.tensor(self.end_ids, device=device),
+            ends=sent(np.array(self.end_ids, np.int64), device),
             finite=torch.ones((), dtype=torch.bool, device=device),
         )
         self._take(state, self.packed.logits(hidden))
@@ -276,14 +302,13 @@ class _Columns:
         state.positions.add_(1)
         self._take(state, self.packed.logits(hidden))
 
-    def compact(self, state: _State, quantum: int) -> _State | None:
-        """The entries that go on, and some ended ones to fill up the last `quantum`; None when all have ended."""
-        done = state.done.cpu().numpy()
+    def compact(self, state: _State, done: NDArray[np.bool_], quantum: int) -> _State | None:
+        """The entries that go on, and some ended ones to fill up the last `quantum`; None when all are `done`."""
         alive = np.flatnonzero(~done)
         if not len(alive):
             return None
         columns = len(state.slots)
-        cells = state.cell.cpu().numpy()
+        cells = self.cells
         rows = cells[alive] // columns
         fitting = min(columns, bucket_branches(int(np.bincount(rows).max())))
         if quantum > 1 and len(alive) > SMALL_STEP:
@@ -297,7 +322,7 @@ class _Columns:
             return self._kept(state, entries, cells[entries], state.slots, state.mask)
         places, sources = _regrouped(cells, entries, len(alive), self.rows, columns, fitting)
         mask = state.mask.expand(self.rows, -1, -1)
-        order = torch.from_numpy(sources).to(mask.device)[..., None].expand(-1, -1, mask.shape[-1])
+        order = sent(sources, mask.device)[..., None].expand(-1, -1, mask.shape[-1])
         return self._kept(state, entries, places, state.slots[:fitting], mask.gather(1, order))
 
     def write_down(self, state: _State) -> None:
@@ -312,14 +337,14 @@ class _Columns:
         slots: torch.Tensor,
         mask: torch.Tensor,
     ) -> _State:
-        order = torch.argsort(torch.from_numpy(cells)) if len(cells) == self.rows * len(slots) else None
-        at, cell = torch.from_numpy(entries), torch.from_numpy(cells)
-        if order is not None:  # a full grid is fed in its own order
-            at, cell = at[order], cell[order]
-        at = at.to(slots.device)
+        if len(cells) == self.rows * len(slots):  # a full grid is fed in its own order
+            order = np.argsort(cells)
+            entries, cells = entries[order], cells[order]
+        self.cells = cells
+        at = sent(entries, slots.device)
         return _State(
             entry=state.entry[at],
-            cell=cell.to(slots.device),
+            cell=sent(cells, slots.device),
             tokens=state.tokens[at],
             positions=state.positions[at],
             caps=state.caps[at],

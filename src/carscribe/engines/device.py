@@ -4,9 +4,10 @@ import platform
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from numpy.typing import NDArray
 
 from carscribe.engines.checkpoint import first_line
 from carscribe.errors import InputError, OutOfMemoryError
@@ -79,6 +80,12 @@ def free_bytes(device: torch.device) -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def sent(array: NDArray[Any], device: torch.device) -> torch.Tensor:
+    """An array on `device`; a GPU fetches it behind what is queued there, and nobody waits for that."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def within_memory(what: str, work: Callable[[], Result]) -> Result:

@@ -22,7 +22,15 @@ from carscribe import memory
 from carscribe.engines.adapters import Adapter, merged
 from carscribe.engines.checkpoint import Checkpoint, first_line
 from carscribe.engines.decoding import Graphs, Sampler, answer_slots, decode, draws_of, not_finite
-from carscribe.engines.device import Result, computing_dtype, hardware_name, peak_host_bytes, version_of, within_memory
+from carscribe.engines.device import (
+    Result,
+    computing_dtype,
+    hardware_name,
+    peak_host_bytes,
+    sent,
+    version_of,
+    within_memory,
+)
 from carscribe.engines.device import free_bytes as free_bytes
 from carscribe.engines.packed import ATTENTION, PackedCache, PackedModel, register_attention
 from carscribe.engines.prompting import PromptEncoder
@@ -114,7 +122,7 @@ class LocalEngine:
             torch.cuda.set_device(self._device)  # graphs are captured on the current one
         self._packed = within_memory(f"the weights of {checkpoint.name}", self._load)
         self._end_ids = _end_ids(self._packed.model, self._prompts.end_of_turn_id)
-        self._quantum, self._entries, self._check_every = (64, 64, 4) if cuda else (8, 1, 1)
+        self._quantum, self._entries, self._check_every = (64, 64, 2) if cuda else (8, 1, 1)
         self._graphs = Graphs() if cuda else None
         after_s = 0.0 if dtype == "fp8" else COMPILE_AFTER_S  # uncompiled it is slower than bfloat16, and takes more
         self._until_compiled_s = after_s if compiled and cuda else math.inf
@@ -244,7 +252,6 @@ class LocalEngine:
         tokens = layout.token_ids.shape[1]
         slots = len(batch.prefix) + tokens + answer_slots(layout.open_branch.shape[1], batch.steps)
         cache = self._packed.caches.take(photos, round_up(slots, self._quantum))
-        # All that is copied is copied first: a copy waits for what was queued before it.
         prefix = np.array(batch.prefix)
         image = np.flatnonzero(prefix == self._checkpoint.image_token_id)
         reading = self._tensor(prefix), self._tensor(image)
@@ -275,7 +282,7 @@ class LocalEngine:
     def _run(self, batch: _Prepared, begun: _Begun) -> _Said:
         layout, scores, tokens = batch.layout, None, None
         if layout.leaves:
-            scores = self._packed.log_probability(begun.scored, self._tensor(layout.scored))
+            scores = self._packed.log_probability(begun.scored, layout.scored)
         if batch.steps:
             tokens = decode(
                 *(self._packed, begun.cache, begun.opens, layout, batch.caps, self._end_ids),
@@ -373,8 +380,7 @@ class LocalEngine:
 
     def _pixels(self, requests: list[Request]) -> Iterator[torch.Tensor]:
         """All tiles as the vision tower wants them, [tiles, 3, px, px], a chunk at a time."""
-        mean = torch.tensor(self._checkpoint.mean, device=self._device)
-        std = torch.tensor(self._checkpoint.std, device=self._device)
+        mean, std = (self._tensor(np.array(x, np.float32)) for x in (self._checkpoint.mean, self._checkpoint.std))
         each = len(requests[0].tiles)
         for chunk in parts_of(each * len(requests), self._limits.read_tiles):
             held = range(chunk.start // each, -(-chunk.stop // each))
@@ -387,7 +393,7 @@ class LocalEngine:
             yield ((there.float() / self._checkpoint.divisor - mean) / std).permute(0, 3, 1, 2).contiguous()
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(self._device)
+        return sent(array, self._device)
 
     def _row_shape(self, tiles: int, prompts: Sequence[Prompt]) -> memory.RowShape:
         ids = [self._prompts.ids(prompt.text, tiles) for prompt in prompts]

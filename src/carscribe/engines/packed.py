@@ -12,10 +12,13 @@ H heads, V vocabulary.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 from transformers.cache_utils import Cache
 
+from carscribe.engines.device import sent
 from carscribe.engines.layers import FusedLayer, fused
 from carscribe.memory import shape_of
 
@@ -280,16 +283,19 @@ class PackedModel:
         logits: torch.Tensor = self.model.lm_head(hidden)[..., : self.vocabulary]
         return logits
 
-    def log_probability(self, hidden: torch.Tensor, scored: torch.Tensor) -> torch.Tensor:
+    def log_probability(self, hidden: torch.Tensor, scored: NDArray[np.int64]) -> torch.Tensor:
         """Float32 [M]: log P of token scored[:, 1] after what hidden [U, hidden] has at scored[:, 0]."""
-        out = torch.empty(len(scored), dtype=torch.float32, device=hidden.device)
-        for start in range(0, len(hidden), LOGIT_ROWS):
+        order = np.argsort(scored[:, 0], kind="stable")
+        places, tokens = scored[order, 0], scored[order, 1]
+        starts = range(0, len(hidden), LOGIT_ROWS)
+        ends = np.searchsorted(places, [start + LOGIT_ROWS for start in starts]).tolist()
+        at, token = sent(places, self.device), sent(tokens, self.device)
+        found = torch.empty(len(scored), dtype=torch.float32, device=self.device)
+        for start, first, end in zip(starts, [0, *ends], ends, strict=False):
             logits = self.logits(hidden[start : start + LOGIT_ROWS]).float()
-            total = logits.logsumexp(-1)
-            here = ((scored[:, 0] >= start) & (scored[:, 0] < start + LOGIT_ROWS)).nonzero()[:, 0]
-            row = scored[here, 0] - start
-            out[here] = logits[row, scored[here, 1]] - total[row]
-        return out
+            row = at[first:end] - start
+            found[first:end] = logits[row, token[first:end]] - logits.logsumexp(-1)[row]
+        return torch.empty_like(found).index_copy_(0, sent(order, self.device), found)
 
     def fold(self, mask: torch.Tensor) -> torch.Tensor:
         """A mask [b, T, K] as `packed_attention` takes it: [b, 1, H/H_kv · T, K]."""
