@@ -72,6 +72,14 @@ def test_a_photo_waits_from_when_it_came_not_from_when_others_like_it_left() -> 
     assert batches == [4, 4]
 
 
+@pytest.mark.parametrize(("size", "sizes"), [(128, [32, 128, 90]), (20, [16, 20, 20]), (8, [8, 8, 8])])
+def test_the_first_batch_is_smaller_so_that_the_device_begins_early(size: int, sizes: list[int]) -> None:
+    stream = [pending(i, 1) for i in range(250)]
+    batches = [batch for batch in group_by_tiles(stream, lambda _: size) if isinstance(batch, list)]
+    assert [len(batch) for batch in batches][: len(sizes)] == sizes
+    assert [row.index for batch in batches for row in batch] == list(range(250))
+
+
 @pytest.mark.parametrize("capacity", [1, 2, 3, 7, 8, 13, 20, 100])
 @pytest.mark.parametrize("tiles", [1, 7, 13])
 def test_every_photo_is_answered_however_little_memory_there_is(capacity: int, tiles: int) -> None:

@@ -18,6 +18,10 @@ LOOK_AHEAD_TILES = 2048
 """Tiles that may come in while a photo waits for its batch to fill: 1.2 GB of bytes at 448 px."""
 
 
+FIRST_SHARE, FIRST_LEAST = 4, 16
+"""The first batch is a quarter of one, or so many photos: the device begins while others are still read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pending:
     """A photo that was read and is to be asked. `index` is its place in what the user gave."""
@@ -61,12 +65,13 @@ def group_by_tiles(
 ) -> Iterator[list[Pending] | PhotoResult]:
     """Full batches as soon as there are enough photos of one tile count; what was set aside passes at once.
 
-    `size` says how many photos like this one make a batch. When `look_ahead_tiles` have come in since a photo came,
-    its batch goes out as it is: so that many tiles are held at most, and results can be put in order behind this.
+    `size` says how many photos like this one make a batch; the first one is smaller. When `look_ahead_tiles` have come
+    in since a photo came, its batch goes out as it is: so that many tiles are held at most, and results can be put in
+    order behind this.
     """
     waiting: OrderedDict[int, list[Pending]] = OrderedDict()  # by tile count, the longest wait first
     since: dict[int, int] = {}
-    seen_tiles = 0
+    seen_tiles, begun = 0, False
     for item in stream:
         if isinstance(item, PhotoResult):
             yield item
@@ -76,7 +81,9 @@ def group_by_tiles(
         group = waiting.setdefault(item.tiles, [])
         group.append(item)
         oldest = next(iter(waiting))
-        if len(group) >= size(item):
+        full = size(item)
+        if len(group) >= (full if begun else min(full, max(FIRST_LEAST, full // FIRST_SHARE))):
+            begun = True
             del since[item.tiles]
             yield waiting.pop(item.tiles)
         elif seen_tiles - since[oldest] >= look_ahead_tiles:

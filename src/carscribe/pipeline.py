@@ -34,8 +34,8 @@ from carscribe.recipes.loading import load_recipe, shipped_recipes
 from carscribe.recipes.rendering import render, uses_metadata
 from carscribe.records import PIXEL_LIMIT, Metadata, PhotoFile, PhotoResult, Prompt, Recipe, TiledPhoto, Tiling
 
-READ_AHEAD = 96
-"""Photos read and cut before they are asked for."""
+READ_AHEAD, READ_AHEAD_A_CORE = 96, 8
+"""Photos that are read before they are asked for: so many, or so many a core. A GPU takes a batch's at once."""
 
 SAMPLE = 64
 """Photos whose size is looked at for the plan."""
@@ -357,7 +357,7 @@ def _read_ahead(items: Iterable[Item], read: Callable[[Item], Found]) -> Generat
     try:
         for item in items:
             ahead.append(pool.submit(read, item))
-            if len(ahead) >= READ_AHEAD:
+            if len(ahead) >= max(READ_AHEAD, READ_AHEAD_A_CORE * workers):
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
