@@ -2,8 +2,9 @@
 
 usage: python bench/versus/ours.py --model DIR --work DIR --to FILE [--dtype bfloat16] [--tiles 1 7] [--works eight one]
 
-Answers are made as long as the work says, by their caps and with no token that ends one. Before each row a short run
-has shapes compiled and captured; `warm_up_s` says how long the first took.
+Answers are made as long as the work says, by their caps and with no token that ends one. Before each row a run of three
+batches has shapes compiled and captured; `warm_up_s` says how long the first took. Rows share files: nothing is kept
+from one to the next, each has a workspace of its own.
 """
 
 import json
@@ -27,6 +28,7 @@ import carscribe
 from carscribe.engines import local
 from carscribe.engines.choosing import open_engine
 from carscribe.engines.local import LocalEngine
+from carscribe.memory import ON_GPU
 from carscribe.packing import Layout
 from carscribe.records import Request
 
@@ -130,18 +132,16 @@ def main() -> None:
     figures["load_s"] = round(time.perf_counter() - start, 1)
     if options.device.startswith("cuda"):
         engine._until_compiled_s = 0.0  # behind the first batch
-    used = 0
     for tiles in options.tiles:
         files = make_files(options.work, tiles, options.photos)
+        batch = min(ON_GPU.photos, ON_GPU.tiles // tiles) if options.device.startswith("cuda") else 4
         for work in options.works:
-            batch = 64 if options.device.startswith("cuda") else 4
             for _ in range(2):  # a shape is captured when it comes for the second time
-                warm = run(engine, take(files, used, 3 * batch), work, tiles, options.work)
-                used += 3 * batch
+                warm = run(engine, take(files, 0, 3 * batch + batch // 4), work, tiles, options.work)
                 figures.setdefault("warm_up_s", warm["seconds"])
-            wanted = max(3 * batch, round(options.seconds * warm["photos_per_s"]))
-            row = run(engine, take(files, used, min(wanted, len(files) - used)), work, tiles, options.work)
-            used += row["photos"]
+            wanted = max(3 * batch, round(options.seconds * 1.1 * warm["photos_per_s"]))
+            start = min(3 * batch + batch // 4, len(files) - wanted)
+            row = run(engine, take(files, max(0, start), min(wanted, len(files))), work, tiles, options.work)
             figures["rows"].append({"work": work, "tiles": tiles, **row})
             print(json.dumps(figures["rows"][-1]), flush=True)
             options.to.write_text(json.dumps(figures, indent=1) + "\n")
