@@ -30,13 +30,17 @@ def main() -> None:
     parser.add_argument("--model", help="train this one on instead of a new one")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--batch-photos", type=int, help="of all GPUs together")
     options = parser.parse_args()
     processes = PartialState(timeout=PATIENCE)  # rendering takes the first process long
     if processes.is_main_process:
         write_set(options.work / "set", options.count, first_seed=options.first_seed, shard=500)
     processes.wait_for_everyone()
     settings = load_settings(
-        Path(__file__).with_name("model.toml"), steps=options.steps, learning_rate=options.learning_rate
+        Path(__file__).with_name("model.toml"),
+        steps=options.steps,
+        learning_rate=options.learning_rate,
+        batch_photos=options.batch_photos,
     )
     changes: dict[str, object] = {"batch_photos": settings.batch_photos // processes.num_processes}
     if options.model:
