@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "demo"))
 import torch
 
 import carscribe
-import measure
-import paired
 from carscribe.engines.demo_model import demo_checkpoint
 from carscribe.errors import NumericsError
 from carscribe.records import PhotoResult
-from demo_precision import figures as agreement
+from held_against import agreement, differences, right
 from measure import write_photos
 from outliers import BEYOND_FLOAT16, LIKE_A_LARGE_MODEL, with_outliers
 from recording import record
 from render_set import LANGUAGES, UNSEEN_FROM
-from rendered.attributes import draw_record
 
 FIRST_SEED = UNSEEN_FROM + 500_000
 RECIPES = ("designer", "brief")
@@ -68,34 +64,11 @@ def held_against(reference: Answered, found: Answered) -> dict[str, Any]:
     """What is right, by language and aspect; how much is said as in float32; by how much less is right than there."""
     if isinstance(reference, str) or isinstance(found, str):
         return {"error": found}
-    records = {result.file.key: draw_record(int(Path(result.file.key).stem)) for result in found}
-    right = measure.figures(measure.judged(found))
-    texts = [
-        {_key(result, answer): answer.text for result in side for answer in result.answers}
-        for side in (reference, found)
-    ]
     return {
-        "right": {language: right[language]["aspects"] for language in LANGUAGES},
-        "as_in_float32": agreement((key, texts[0][key], texts[1][key]) for key in texts[0]),
-        "against_float32": {
-            language: paired.compared(
-                *(paired.judged(_of_designer(side), records, language) for side in (reference, found)), list(records)
-            )
-            for language in LANGUAGES
-        },
+        "right": right(found),
+        "as_in_float32": agreement(reference, found),
+        "against_float32": differences(reference, found),
     }
-
-
-def _of_designer(results: Sequence[PhotoResult]) -> list[PhotoResult]:
-    """With the answers to the recipe by which aspects are judged."""
-    return [
-        replace(result, answers=tuple(answer for answer in result.answers if answer.recipe_id == RECIPES[0]))
-        for result in results
-    ]
-
-
-def _key(result: PhotoResult, answer: Any) -> tuple[str, str, str, str]:
-    return result.file.key, answer.recipe_id, answer.question_id, answer.language
 
 
 def main() -> None:
