@@ -1,9 +1,14 @@
 """A checkpoint folder of a real InternVL3's size with random weights: true times and true memory, no words.
 
 The weights are made on the device and saved as safetensors, so that the shipped way of loading them is walked too.
+
+usage: python bench/checkpoints.py FOLDER SIZE [--device cuda] [--tokenizer tokenizer.json]
 """
 
+import argparse
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -50,6 +55,13 @@ def write_sized_checkpoint(folder: Path, size: str, *, device: str, tokenizer_js
     return time.perf_counter() - start
 
 
+def write_apart(folder: Path, size: str, *, device: str, tokenizer_json: Path | None = None) -> None:
+    """The same in a process of its own, which leaves nothing on the device."""
+    command = [sys.executable, __file__, str(folder), size, "--device", device]
+    command += ["--tokenizer", str(tokenizer_json)] if tokenizer_json else []
+    subprocess.run(command, check=True)
+
+
 def recipe_texts() -> list[str]:
     """What a small tokenizer is trained on: all prompts and choices that are shipped."""
     questions = [question for name in shipped_recipes() for question in load_recipe(name).questions]
@@ -89,3 +101,21 @@ def _config(size: str, ids: dict[str, int]) -> dict[str, Any]:
         "image_seq_length": 256,
         "tie_word_embeddings": False,
     }
+
+
+def main() -> None:
+    """One folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("size", choices=list(SIZES))
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--tokenizer", type=Path)
+    options = parser.parse_args()
+    seconds = write_sized_checkpoint(
+        options.folder, options.size, device=options.device, tokenizer_json=options.tokenizer
+    )
+    print(f"{options.size} written in {seconds:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

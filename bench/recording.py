@@ -15,8 +15,8 @@ RESULTS = Path(__file__).parent / "results"
 def record(name: str, figures: dict[str, Any], *, command: str) -> Path:
     """Write `figures` as JSON to $OUT when that is set (a GPU host without this tree), else to bench/results."""
     folder = Path(os.environ["OUT"]) if "OUT" in os.environ else RESULTS
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     about = {"command": command, "date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": _commit(), **_machine()}
     path.write_text(json.dumps({**about, **figures}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

@@ -73,10 +73,15 @@ def peak_host_bytes() -> int | None:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes that this process may still take on `device`, what its allocator holds unused included."""
+    """Bytes that this process may still take on `device`, what its allocator holds unused included.
+
+    Of a GPU no more than `torch.cuda.set_per_process_memory_fraction` leaves it, of which the driver knows nothing.
+    """
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+        free, total = torch.cuda.mem_get_info(device)
+        reserved = torch.cuda.memory_reserved(device)
+        allowed = int(torch.cuda.get_per_process_memory_fraction(device) * total) - reserved
+        return int(min(free, allowed) + reserved - torch.cuda.memory_allocated(device))
     import psutil
 
     return int(psutil.virtual_memory().available)
@@ -85,7 +90,9 @@ def free_bytes(device: torch.device) -> int:
 def sent(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     """An array on `device`; a GPU fetches it behind what is queued there, and nobody waits for that."""
     tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    if device.type != "cuda" or not tensor.numel():
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def within_memory(what: str, work: Callable[[], Result]) -> Result:

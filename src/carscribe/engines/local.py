@@ -169,7 +169,8 @@ class LocalEngine:
         """How many photos are expected to fit, by the arithmetic of `carscribe.memory`; at least 1."""
         shape = memory.shape_of(self._packed.model.config.to_dict())  # config.json may leave out what is default
         row = self._row_shape(tiles, prompts)
-        return memory.plan_batch(shape, row, self._dtype, free_bytes(self._device), self._limits)
+        free = free_bytes(self._device) + self._packed.caches.held_bytes
+        return memory.plan_batch(shape, row, self._dtype, free, self._limits)
 
     def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
         """Answer requests of equal tile count together.

@@ -137,6 +137,11 @@ class CachePool:
         self._buffers: list[torch.Tensor] = []
         self._generation = 0  # another one whenever the memory is; an address alone may come back
 
+    @property
+    def held_bytes(self) -> int:
+        """What it takes, in use or not: the next cache lies in it, or comes when it is gone."""
+        return sum(buffer.nbytes for buffer in self._buffers)
+
     def take(self, batch: int, slots: int) -> PackedCache:
         """A cache of `slots` for `batch` rows; what it holds is of earlier ones."""
         shape = (batch, self._kv_heads, slots, self._width)
