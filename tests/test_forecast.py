@@ -92,7 +92,7 @@ def test_without_a_model_it_is_the_one_that_describe_picks(sheet: DataSheet) -> 
         ("4090", "8B", "auto", [True, True, True], None, None),
         ("T4", "8B", "auto", [False, False, False], "OpenGVLab/InternVL3-2B-hf", "RTX A4500"),
         ("A100 80", "38B", "auto", [True, True, True], None, None),
-        ("A40", "38B", "int8", [True, False, False], "OpenGVLab/InternVL3-14B-hf", "RTX A6000"),
+        ("A40", "38B", "int8", [False, False, False], "OpenGVLab/InternVL3-14B-hf", "RTX A6000"),
         ("2080 Ti", "8B", "int8", [True, True, False], "OpenGVLab/InternVL3-2B-hf", "RTX 4070 Ti"),
         ("H200", "38B", "auto", [True, True, True], None, None),
     ],
@@ -232,7 +232,7 @@ def test_a_named_gpu_is_told_on_80_columns_without_torch() -> None:
         (["--gpu", "H200"], ["weights in fp8 8.7 GiB, int8 8.7 GiB, int4 5.9 GiB", "not measured on real weights"]),
         (
             ["--gpu", "T4", "--dtype", "int4", "--model", "8B"],
-            ["InternVL3-8B-hf, int4", "opt-in, not measured on real weights", "one projection of them, dequantised"],
+            ["InternVL3-8B-hf, int4", "opt-in, not measured on real weights", "graphs of decode steps"],
         ),
         (
             ["--gpu", "list", "--dtype", "fp8", "--model", "8B"],
@@ -295,8 +295,8 @@ def test_as_json_hours_and_costs_follow_from_the_photos_an_hour() -> None:
     assert tiles["cost"] == pytest.approx(3 * tiles["hours"], rel=0.06)
     assert tiles["cost_per_1000"] == pytest.approx(tiles["cost"] / 70, rel=0.06)
     parts = tiles["bytes"]
-    fixed = sum(parts[part] for part in ("weights", "runtime", "vision", "prefix_cache", "branch_cache"))
-    assert parts["together"] == fixed + max(parts["reading"], parts["answering"] + parts["logits"])
+    fixed = sum(parts[part] for part in ("weights", "runtime", "prefix_cache", "branch_cache", "graphs"))
+    assert parts["together"] == fixed + max(parts[part] for part in ("vision", "reading", "asking", "choosing"))
     assert parts["together"] < 79.6 * GIB
 
 

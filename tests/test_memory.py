@@ -38,22 +38,25 @@ CHOICES_ALONE = RowShape(tiles=1, branch_tokens=64, columns=0, new_tokens=0)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "fp8", "int8", "int4"])
 def test_the_parts_of_a_batch_add_up(shape: ModelShape, row: RowShape, dtype: str) -> None:
     parts = batch_bytes(shape, row, dtype, ON_GPU, photos=5)
-    larger = max(parts.reading, parts.answering + parts.logits)
-    assert parts.total == parts.vision + parts.prefix_cache + parts.branch_cache + larger + parts.dequantised
-    assert parts.dequantised == dequantised_bytes(shape, dtype)
+    larger = max(parts.vision, parts.reading, parts.asking, parts.choosing)
+    assert parts.total == parts.prefix_cache + parts.branch_cache + larger + parts.graphs
+    assert parts.choosing >= parts.graphs >= dequantised_bytes(shape, dtype)
+    assert batch_bytes(shape, row, dtype, replace(ON_GPU, graphs=False), photos=5).total == parts.total - parts.graphs
 
 
 def test_more_photos_add_caches_and_logits_but_no_larger_passes() -> None:
     full = read_at_once(ROW.tiles, ON_GPU), asked_at_once(ROW.branch_tokens, ON_GPU)
     assert full == (9, 28)
     some, more = (batch_bytes(EIGHT, ROW, "bfloat16", ON_GPU, photos=photos) for photos in (28, 56))
-    assert (some.vision, some.reading, some.answering) == (more.vision, more.reading, more.answering)
-    assert some.vision == vision_bytes(EIGHT, 63, "bfloat16")
-    for part in ("prefix_cache", "branch_cache", "logits"):
+    assert (some.asking, more.reading) == (
+        more.asking,
+        8 * batch_bytes(EIGHT, ROW, "bfloat16", ON_GPU, photos=1).reading,
+    )
+    assert some.vision == vision_bytes(EIGHT, 49, "bfloat16"), "28 photos are read in four parts of 7"
+    for part in ("prefix_cache", "branch_cache", "graphs"):
         assert getattr(more, part) == 2 * getattr(some, part)
     few = batch_bytes(EIGHT, ROW, "bfloat16", ON_GPU, photos=3)
-    assert few.reading * 3 == some.reading
-    assert few.answering * 28 == some.answering * 3
+    assert few.reading * 7 == some.reading * 3
 
 
 @pytest.mark.parametrize("shape", [*FAMILY.values(), *NAMED_ONLY.values()], ids=[*FAMILY, *NAMED_ONLY])
@@ -95,10 +98,11 @@ def test_a_batch_is_as_large_as_fits_and_never_less_than_one(limits: Limits, fre
     assert plan.weight_bytes == weight_bytes(EIGHT, "bfloat16")
 
 
-def test_reading_and_answering_are_never_at_once() -> None:
-    parts = BatchBytes(vision=1, prefix_cache=2, branch_cache=4, reading=100, answering=60, logits=30)
-    assert (parts.passes, parts.total) == (100, 107)
-    assert replace(parts, logits=50).total == 117
+def test_passes_are_never_at_once() -> None:
+    parts = BatchBytes(prefix_cache=2, branch_cache=4, vision=1, reading=100, asking=60, choosing=30, graphs=8)
+    assert (parts.passes, parts.total) == (100, 114)
+    for part in ("vision", "asking", "choosing"):
+        assert replace(parts, **{part: 117}).total == 131
 
 
 def test_siblings_that_are_only_named_are_never_picked() -> None:

@@ -3,10 +3,11 @@
 All figures are bytes. Estimates, not measurements: the engine starts from them and steps down when they were too rosy.
 """
 
-from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from carscribe.packing import round_up
 
 GIB = 2**30
 BYTES_PER_VALUE: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -22,6 +23,15 @@ LARGEST_GROUP, SMALLEST_GROUP = 128, 16
 RUNTIME_BYTES = int(0.7 * GIB)
 """A CUDA context, cuBLAS's workspace and the allocator's unused ends."""
 
+TEMPLATE_TOKENS = 8
+"""What a chat template puts before a photo, and a question's beginning that is read with it."""
+
+SLOT_QUANTUM = 64
+"""A cache has a multiple of so many slots, so that batches of other questions share its shape."""
+
+SCORED_ROWS = 256
+"""Places whose logits are made at once when choices are scored, in the model's dtype and in float32."""
+
 USED_SHARE = 0.9
 """Of what is free beside the weights, how much is planned with: the rest is for what the allocator cannot use."""
 
@@ -32,7 +42,7 @@ class Limits:
 
     A batch has so many `photos`, and `tiles` of them together. It is read in parts of `read_tiles`, by the vision tower
     and the language model, and asked in parts of `asked_tokens`: no pass holds activations of more. `computing` is what
-    it computes in where weights are quantised.
+    it computes in where weights are quantised; with `graphs`, decode steps have memory of their own beside the rest.
     """
 
     photos: int
@@ -40,13 +50,14 @@ class Limits:
     read_tiles: int
     asked_tokens: int
     computing: str
+    graphs: bool
 
 
-ON_GPU = Limits(photos=192, tiles=896, read_tiles=64, asked_tokens=16_384, computing="bfloat16")
+ON_GPU = Limits(photos=192, tiles=896, read_tiles=64, asked_tokens=16_384, computing="bfloat16", graphs=True)
 """A pass of 64 tiles, 16,384 tokens, keeps a GPU's matrix units busy. Decoding reads all weights a step, and shares
 that among the answers of a batch."""
 
-ON_CPU = Limits(photos=16, tiles=32, read_tiles=8, asked_tokens=4096, computing="float32")
+ON_CPU = Limits(photos=16, tiles=32, read_tiles=8, asked_tokens=4096, computing="float32", graphs=False)
 """A CPU gains nothing from more."""
 
 
@@ -124,39 +135,41 @@ class RowShape:
 
     def prefix_tokens(self, shape: ModelShape) -> int:
         """Tokens of the photo, and the template's own words around it."""
-        return self.tiles * shape.tile_tokens + 16
+        return self.tiles * shape.tile_tokens + TEMPLATE_TOKENS
 
     def slots(self, shape: ModelShape) -> int:
-        """Tokens whose keys and values are kept."""
-        return self.prefix_tokens(shape) + self.branch_tokens + self.columns * self.new_tokens
+        """Tokens whose keys and values are kept: an answer's last one is not, and all are rounded up."""
+        answers = self.columns * max(0, self.new_tokens - 1)
+        return round_up(self.prefix_tokens(shape) + self.branch_tokens + answers, SLOT_QUANTUM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchBytes:
     """What a batch takes besides the weights, in bytes, by what it is for.
 
-    `reading` are the activations of the prefixes' pass; `answering` those of the questions' pass with its masks, and
-    `logits` what the answers' tokens are chosen from. Reading is over when answering begins. `dequantised` is the one
-    projection that is multiplied with, where weights are quantised; it does not grow with the batch.
+    The caches stay for the whole batch. Passes come one after another: `vision` are the activations of a part's tiles,
+    `reading` those of its prefixes, `asking` those of a part's questions with their masks, `choosing` the logits that
+    tokens are chosen from, beside the one projection that is dequantised where weights are quantised. `graphs` is what
+    decode steps that are replayed hold once more.
     """
 
-    vision: int
     prefix_cache: int
     branch_cache: int
+    vision: int
     reading: int
-    answering: int
-    logits: int
-    dequantised: int = 0
+    asking: int
+    choosing: int
+    graphs: int
 
     @property
     def passes(self) -> int:
-        """The larger of what reading and answering need."""
-        return max(self.reading, self.answering + self.logits)
+        """The most that a pass needs."""
+        return max(self.vision, self.reading, self.asking, self.choosing)
 
     @property
     def total(self) -> int:
         """The most that is held at once."""
-        return self.vision + self.prefix_cache + self.branch_cache + self.passes + self.dequantised
+        return self.prefix_cache + self.branch_cache + self.passes + self.graphs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,9 +341,9 @@ def dequantised_bytes(shape: ModelShape, dtype: str, computing: str = ON_GPU.com
 def batch_bytes(shape: ModelShape, row: RowShape, dtype: str, limits: Limits, *, photos: int) -> BatchBytes:
     """What a batch of `photos` such rows takes where the device has these `limits`.
 
-    Reading holds, for each token of a part, three vectors of the MLP and six of the hidden size; answering holds the
-    same for the questions' tokens of a part, and their masks; for each column there are its logits in the model's dtype
-    and once more in float32.
+    A token of a pass holds four vectors of the MLP (gate and up, what activates them, their product), six of the hidden
+    size, and its keys and values as they are put together. In fp8, which is compiled from the start, one of the MLP
+    less. Rows are taken to be asked alike, so that they share a mask.
     """
     computing = limits.computing
     value = value_bytes(dtype, computing)
@@ -338,19 +351,30 @@ def batch_bytes(shape: ModelShape, row: RowShape, dtype: str, limits: Limits, *,
     per_slot = kv_bytes_per_token(
         layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim, bytes_per_value=value
     )
-    per_token = (3 * shape.mlp + 6 * shape.hidden) * value
-    masks = shape.heads // shape.kv_heads * row.branch_tokens * slots
-    read = min(photos, read_at_once(row.tiles, limits))
-    asked = min(photos, asked_at_once(row.branch_tokens, limits))
+    of_mlp = 3 if dtype == "fp8" else 4
+    per_token = (of_mlp * shape.mlp + 6 * shape.hidden + 2 * (shape.kv_heads + 1) * shape.head_dim) * value
+    masks = (shape.heads // shape.kv_heads + 1) * row.branch_tokens * (prefix + row.branch_tokens)
+    read = largest_part(photos, read_at_once(row.tiles, limits))
+    asked = largest_part(photos, asked_at_once(row.branch_tokens, limits))
+    step = photos * row.columns * shape.vocabulary * value + dequantised_bytes(shape, dtype, computing)
     return BatchBytes(
-        vision=vision_bytes(shape, min(limits.read_tiles, read * row.tiles), dtype, computing),
         prefix_cache=photos * prefix * per_slot,
         branch_cache=photos * (slots - prefix) * per_slot,
+        vision=vision_bytes(shape, largest_part(read * row.tiles, limits.read_tiles), dtype, computing),
         reading=read * prefix * per_token,
-        answering=asked * (row.branch_tokens * per_token + masks),
-        logits=photos * row.columns * shape.vocabulary * (value + 4),
-        dequantised=dequantised_bytes(shape, dtype, computing),
+        asking=asked * row.branch_tokens * per_token + masks,
+        choosing=max(step, SCORED_ROWS * shape.vocabulary * 8),
+        graphs=step if limits.graphs else 0,
     )
+
+
+def largest_part(count: int, most: int) -> int:
+    """Of `count` things in as few equal parts of at most `most` as there can be, how many the largest has.
+
+    >>> largest_part(64, 29), largest_part(9, 9)
+    (22, 9)
+    """
+    return -(-count // -(-count // most))
 
 
 def read_at_once(tiles: int, limits: Limits) -> int:
@@ -372,8 +396,8 @@ def asked_at_once(branch_tokens: int, limits: Limits) -> int:
 
 
 def vision_bytes(shape: ModelShape, tiles: int, dtype: str, computing: str = ON_GPU.computing) -> int:
-    """Bytes of the vision tower's activations over `tiles` at once: two of the MLP and six of the hidden size."""
-    per_token = (2 * shape.vision_mlp + 6 * shape.vision_hidden) * value_bytes(dtype, computing)
+    """Bytes of the vision tower's activations over `tiles` at once: two of the MLP and seven of the hidden size."""
+    per_token = (2 * shape.vision_mlp + 7 * shape.vision_hidden) * value_bytes(dtype, computing)
     return tiles * (shape.vision_tokens + 1) * per_token
 
 
@@ -381,9 +405,12 @@ def rows_that_fit(shape: ModelShape, row: RowShape, dtype: str, free_bytes: int,
     """How many such rows fit in `free_bytes` beside the weights, a tenth kept back, and within `limits`; or 0."""
     most = max(1, min(limits.photos, limits.tiles // row.tiles))
     budget = int(USED_SHARE * free_bytes)
-    return bisect_right(
-        range(1, most + 1), budget, key=lambda photos: batch_bytes(shape, row, dtype, limits, photos=photos).total
+    fitting = (
+        photos
+        for photos in range(most, 0, -1)  # one more may take less: parts are of equal size
+        if batch_bytes(shape, row, dtype, limits, photos=photos).total <= budget
     )
+    return next(fitting, 0)
 
 
 def plan_batch(shape: ModelShape, row: RowShape, dtype: str, free_bytes: int, limits: Limits) -> BatchPlan:

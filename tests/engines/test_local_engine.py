@@ -173,7 +173,7 @@ def test_a_batch_is_planned_by_the_parts_that_a_plan_shows(engine: LocalEngine) 
     assert plan == plan_batch(shape, row, "float32", plan.free_bytes, ON_CPU)
     parts = batch_bytes(shape, row, "float32", ON_CPU, photos=plan.photos)
     assert (plan.photos, plan.fits) == (ON_CPU.tiles // 3, True)
-    assert plan.batch_bytes == parts.vision + parts.prefix_cache + parts.branch_cache + parts.passes
+    assert plan.batch_bytes == parts.prefix_cache + parts.branch_cache + parts.passes
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

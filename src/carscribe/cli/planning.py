@@ -118,14 +118,14 @@ def _bytes_json(tiles: "TilesForecast") -> dict[str, int]:
     parts = tiles.parts
     return {
         "weights": tiles.batch.weight_bytes,
-        "dequantised": parts.dequantised,
         "runtime": RUNTIME_BYTES,
-        "vision": parts.vision,
         "prefix_cache": parts.prefix_cache,
         "branch_cache": parts.branch_cache,
+        "vision": parts.vision,
         "reading": parts.reading,
-        "answering": parts.answering,
-        "logits": parts.logits,
+        "asking": parts.asking,
+        "choosing": parts.choosing,
+        "graphs": parts.graphs,
         "together": tiles.total_bytes,
     }
 

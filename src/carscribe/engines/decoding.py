@@ -24,6 +24,9 @@ LARGEST_DRAW = 1 - 1e-6
 """So that a draw lies below the sum of all shares, which is rounded, and no token without a share is taken."""
 
 
+DRAWN_ROWS = 256
+"""Of which shares are made at once: four float32 values a token of the vocabulary, 0.6 GB."""
+
 MOST_GRAPHS = 128
 """More come of many tile counts and questions; then all are forgotten, and those in use are captured again."""
 
@@ -55,12 +58,17 @@ class Sampler:
 
     def take(self, logits: torch.Tensor, entries: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         """Tokens int64 [M] of logits [M, V]; entries int64 [M] says which of the B · R each is, step int64 [1]."""
-        temperature = self.temperatures.flatten()[entries][:, None]
-        drawn = temperature > 0
-        shares = (logits.float() / temperature.where(drawn, 1.0)).softmax(-1).cumsum(-1)
-        place = self.draws.flatten(0, 1)[entries].index_select(1, step) * shares[:, -1:]
-        tokens = torch.searchsorted(shares, place, right=True).clamp_(max=logits.shape[-1] - 1)
-        return torch.where(drawn, tokens, logits.argmax(-1, keepdim=True))[:, 0]
+        temperatures = self.temperatures.flatten()[entries][:, None]
+        draws = self.draws.flatten(0, 1)[entries].index_select(1, step)
+        parts = (slice(start, start + DRAWN_ROWS) for start in range(0, len(logits), DRAWN_ROWS))
+        return torch.cat([_drawn(logits[part], temperatures[part], draws[part]) for part in parts])
+
+
+def _drawn(logits: torch.Tensor, temperature: torch.Tensor, draw: torch.Tensor) -> torch.Tensor:
+    drawn = temperature > 0
+    shares = (logits.float() / temperature.where(drawn, 1.0)).softmax(-1).cumsum(-1)
+    tokens = torch.searchsorted(shares, draw * shares[:, -1:], right=True).clamp_(max=logits.shape[-1] - 1)
+    return torch.where(drawn, tokens, logits.argmax(-1, keepdim=True))[:, 0]
 
 
 def draws_of(seed: str, text: str, count: int) -> torch.Tensor:

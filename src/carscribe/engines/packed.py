@@ -387,8 +387,16 @@ def pad_rows(layer: Any, embedding: Any) -> None:
     more = -len(weight) % ALIGNED
     if not more:
         return
-    padded = torch.nn.Parameter(torch.cat([weight, weight.new_zeros(more, weight.shape[1])]), requires_grad=False)
-    if embedding.weight is weight:
+    tied = embedding.weight is weight
+    kept, rows = weight.detach().cpu(), len(weight)  # a GPU that the weights just fit does not hold them twice
+    layer.weight = None
+    if tied:
+        embedding.weight = None
+    like = {"dtype": weight.dtype, "device": weight.device}
+    del weight
+    padded = torch.nn.Parameter(torch.zeros(rows + more, kept.shape[1], **like), requires_grad=False)
+    padded[:rows] = kept
+    if tied:
         embedding.weight = padded
     layer.weight, layer.out_features = padded, len(padded)
 

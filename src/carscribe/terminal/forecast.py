@@ -129,14 +129,14 @@ def _table(forecast: Forecast, bill: Bill) -> Table:
 
     every = forecast.tiles
     line("weights", *(_gib(tiles.batch.weight_bytes) for tiles in every))
-    if any(tiles.parts.dequantised for tiles in every):
-        line("one projection of them, dequantised", *(_gib(tiles.parts.dequantised) for tiles in every))
     line("CUDA context and workspaces", *(_gib(RUNTIME_BYTES) for _ in every))
-    line("vision tower", *(_gib(tiles.parts.vision) for tiles in every))
     line("cache of the photos", *(_gib(tiles.parts.prefix_cache) for tiles in every))
     line("cache of questions and answers", *(_gib(tiles.parts.branch_cache) for tiles in every))
-    line("reading the photos", *(_gib(tiles.parts.reading) for tiles in every))
-    line("or then answering, with its logits", *(_gib(_answering(tiles)) for tiles in every))
+    line("vision tower", *(_gib(tiles.parts.vision) for tiles in every))
+    line("or then reading the photos", *(_gib(tiles.parts.reading) for tiles in every))
+    line("or then asking the questions", *(_gib(tiles.parts.asking) for tiles in every))
+    line("or then choosing tokens", *(_gib(tiles.parts.choosing) for tiles in every))
+    line("graphs of decode steps", *(_gib(tiles.parts.graphs) for tiles in every))
     line("together", *(_gib(tiles.total_bytes) for tiles in every), style="bold")
     line("fits", *("yes" if tiles.batch.fits else "no" for tiles in every), style="bold")
     line("photos at once", *map(_at_once, every))
@@ -192,10 +192,6 @@ def _why_no_speed(forecast: Forecast) -> str:
 
 def _tiles(count: int) -> str:
     return "1 tile" if count == 1 else f"{count} tiles"
-
-
-def _answering(tiles: TilesForecast) -> int:
-    return tiles.parts.answering + tiles.parts.logits
 
 
 def _gib(size_bytes: int) -> str:
