@@ -109,6 +109,22 @@ def test_that_second_answers_cannot_be_had_is_said_and_memory_is_freed(fails: En
     assert engine.released == 1
 
 
+def test_no_more_photos_are_asked_again_together_than_memory_has_allowed_since() -> None:
+    engine, sizes = Looping("round lamps"), list[int]()
+    prompt = Prompt(recipe_id="own", question_id="wheels", language="en", text="Wheels?", max_new_tokens=8)
+    requests = [Request(tiles=np.zeros((1, 28, 28, 3), np.uint8), prompts=(prompt,)) for _ in range(5)]
+    firsts, answer = engine.answer(requests), engine.answer
+
+    def counted(asked: Sequence[Request]) -> list[tuple[Answer, ...]]:
+        sizes.append(len(asked))
+        return answer(asked)
+
+    engine.answer = counted  # type: ignore[method-assign]
+    found = with_second_answers(engine, requests, firsts, at_once=2)
+    assert sizes == [2, 2, 1]
+    assert {row[0].text for row in found} == {"round lamps"}
+
+
 def test_an_answer_that_its_limit_cut_off_is_remarked_on_and_not_asked_again() -> None:
     engine = FakeEngine()
     prompts = tuple(

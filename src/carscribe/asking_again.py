@@ -22,10 +22,12 @@ def with_second_answers(
     requests: Sequence[Request],
     firsts: Sequence[tuple[Answer, ...]],
     say: Callable[[str], None] = lambda _: None,
+    *,
+    at_once: int | None = None,
 ) -> list[tuple[Answer, ...]]:
     """The first answers to a batch, those that are none replaced by a second one or remarked on with the reason.
 
-    All of a batch that are asked again are asked together, at most as much as has just fitted into memory. Should it
+    Photos that are asked again are asked together, `at_once` of them where memory has allowed no more since. Should it
     run out all the same, or should the engine fail, `say` is told, and the first answers stay.
     """
     flaws = [_flaws(row) for row in firsts]
@@ -35,7 +37,9 @@ def with_second_answers(
         for request, asked in zip(requests, places, strict=True)
         if asked
     ]
-    rows = iter((_asked(engine, again, say) if again else None) or [()] * len(again))
+    most = at_once or max(1, len(again))
+    parts = [again[start : start + most] for start in range(0, len(again), most)]
+    rows = iter([row for part in parts for row in _asked(engine, part, say) or [()] * len(part)])
     seconds = [dict(zip(asked, next(rows), strict=False)) if asked else {} for asked in places]
     return [_better(row, found, new) for row, found, new in zip(firsts, flaws, seconds, strict=True)]
 

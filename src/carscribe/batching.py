@@ -234,7 +234,9 @@ class Ladder:
         self._say(f"Out of memory with {_size(rows)}; going on with {len(rows) // 2} at once.")
 
     def _with_seconds(self, underway: "_Underway", answers: list[tuple[Answer, ...]]) -> list[PhotoResult]:
-        better = with_second_answers(self._engine, underway.requests, answers, self._say)
+        better = with_second_answers(
+            self._engine, underway.requests, answers, self._say, at_once=self.size(underway.rows[0])
+        )
         return underway.results(better, self._engine.card.dtype)
 
     def _try(self, rows: list[Pending]) -> list[PhotoResult] | str:
@@ -246,7 +248,7 @@ class Ladder:
         except (OutOfMemoryError, MemoryError) as error:
             reason = str(error) or "Out of memory."
         else:
-            answers = with_second_answers(self._engine, requests, answers, self._say)
+            answers = with_second_answers(self._engine, requests, answers, self._say, at_once=self.size(rows[0]))
             return _results(rows, answers, time.perf_counter() - started, self._engine.card.dtype)
         self._engine.release()  # outside the handler, when nothing holds the failed batch's tensors any more
         return reason
