@@ -13,7 +13,7 @@ This module is arithmetic on token ids and lengths. It knows nothing of torch, o
 engines and the trainer give its arrays to a model. Shapes: B rows, P prefix tokens, N branch tokens, R open branches.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,13 +157,14 @@ def lay_out(
     pad_id: int = 0,
     quantum: int = 8,
     head_tokens: int = HEAD_TOKENS,
+    widened: Callable[[int], int] = lambda width: width,
 ) -> Layout:
     """Place the branches of every row on one axis and say who sees whom.
 
     Rows may hold different branches, in number, length and kind: the j-th open branches of all rows share a slot as
-    wide as the longest, and so do the j-th choices, and the j-th heads. N is rounded up to a multiple of `quantum`, the
-    open columns to a bucket, so that batches of a run share few shapes. Branches that begin with the same `head_tokens`
-    tokens or more share a head; 0 for none. Rows that are one object are worked out once.
+    wide as the longest, and so do the j-th choices, and the j-th heads. N is rounded up to a multiple of `quantum`,
+    then `widened`, the open columns to a bucket, so that batches of a run share few shapes. Branches that begin with
+    the same `head_tokens` tokens or more share a head; 0 for none. Rows that are one object are worked out once.
 
     Raises: ValueError for a branch without tokens, or a leaf without an end.
     """
@@ -177,7 +178,7 @@ def lay_out(
     heads = _head_slots(split)
     slots, open_slots = _place(split, opens, choices, start=sum(slot.width for slot in heads))
     held = [_indices(opens[d], choices[d], open_slots, len(slots)) for d in range(len(split))]
-    width = round_up(sum(slot.width for slot in (*heads, *slots)), quantum)
+    width = widened(round_up(sum(slot.width for slot in (*heads, *slots)), quantum))
     token_ids = np.full((len(split), width), pad_id, np.int64)
     position_ids = np.full((len(split), width), prefix_tokens, np.int64)
     for d, row in enumerate(split):

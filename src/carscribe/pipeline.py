@@ -34,7 +34,7 @@ from carscribe.recipes.loading import load_recipe, shipped_recipes
 from carscribe.recipes.rendering import render, uses_metadata
 from carscribe.records import PIXEL_LIMIT, Metadata, PhotoFile, PhotoResult, Prompt, Recipe, TiledPhoto, Tiling
 
-READ_AHEAD, READ_AHEAD_A_CORE = 96, 8
+READ_AHEAD, READ_AHEAD_A_CORE, MOST_READ_AHEAD = 96, 8, 384
 """Photos that are read before they are asked for: so many, or so many a core. A GPU takes a batch's at once."""
 
 SAMPLE = 64
@@ -357,7 +357,7 @@ def _read_ahead(items: Iterable[Item], read: Callable[[Item], Found]) -> Generat
     try:
         for item in items:
             ahead.append(pool.submit(read, item))
-            if len(ahead) >= max(READ_AHEAD, READ_AHEAD_A_CORE * workers):
+            if len(ahead) >= min(max(READ_AHEAD, READ_AHEAD_A_CORE * workers), MOST_READ_AHEAD):
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()

@@ -222,6 +222,11 @@ def test_batches_that_overlap_are_answered_as_those_that_do_not(engine: LocalEng
     assert not engine.overlaps
 
 
+def test_on_a_gpu_widths_that_came_before_are_taken_again(engine: LocalEngine) -> None:
+    engine._device = torch.device("cuda")
+    assert [engine._widened(width) for width in (400, 392, 376, 408, 384)] == [400, 400, 376, 408, 400]
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_rows_that_no_token_has_align_the_output_layer(tied: bool) -> None:
     embedding, head = torch.nn.Embedding(130, 8), torch.nn.Linear(8, 130, bias=False)

@@ -84,9 +84,11 @@ def test_tiles_of_the_real_size_equal_too(random_checkpoint: Make) -> None:
     assert_equals_alone(engine_of(folder), Alone(folder), requests)
 
 
-@pytest.mark.parametrize(("quantum", "every"), [(1, 1), (5, 1), (4, 3)])
+@pytest.mark.parametrize(
+    ("quantum", "every", "late"), [(1, 1, False), (5, 1, False), (4, 3, False), (1, 1, True), (4, 2, True)]
+)
 def test_branches_that_end_early_and_late_equal_alone(
-    random_checkpoint: Make, tmp_path: Path, quantum: int, every: int
+    random_checkpoint: Make, tmp_path: Path, quantum: int, every: int, late: bool
 ) -> None:
     """With several end tokens the answers end at different steps, so that they are dropped on the way."""
     source = random_checkpoint()
@@ -107,7 +109,7 @@ def test_branches_that_end_early_and_late_equal_alone(
         json.dumps(config | {"eos_token_id": [config["eos_token_id"], *ends]})
     )
     engine = engine_of(folder)
-    engine._entries, engine._check_every = quantum, every
+    engine._entries, engine._check_every, engine._late = quantum, every, late
     step, columns, entries = engine._packed.step, list[int](), list[int]()
 
     def watched(cache: Any, tokens: torch.Tensor, *rest: Any) -> torch.Tensor:
@@ -152,19 +154,35 @@ def test_a_step_that_was_captured_serves_later_batches(random_checkpoint: Make, 
     assert_equals_alone(engine, alone, [Request(tiles=photo(8, 3), prompts=others)])
 
 
-def test_without_memory_for_a_graph_steps_go_on_without(random_checkpoint: Make) -> None:
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("CUDA error: out of memory")]
+)
+def test_without_memory_for_a_graph_steps_go_on_without(random_checkpoint: Make, error: RuntimeError) -> None:
     class Full(Replaying):
         def capture(self, step: Callable[[], None]) -> Any:
             tried.append(step)
-            raise torch.OutOfMemoryError("CUDA out of memory.")
+            raise error
 
     folder, tried = random_checkpoint(), list[Callable[[], None]]()
     engine = engine_of(folder)
     engine._graphs = Full()
-    for seed in range(3):
+    for seed in range(4):
         assert_equals_alone(engine, Alone(folder), [Request(tiles=photo(seed, 1), prompts=QUESTIONS[:2])])
-    assert tried
+    assert len(tried) == 1, "a shape is not tried again and again"
     assert engine._graphs.captured == 0
+
+
+def test_what_else_goes_wrong_in_a_capture_is_said(random_checkpoint: Make) -> None:
+    class Broken(Replaying):
+        def capture(self, step: Callable[[], None]) -> Any:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    engine = engine_of(random_checkpoint())
+    engine._graphs = Broken()
+    request = Request(tiles=photo(0, 1), prompts=QUESTIONS[:2])
+    engine.answer([request])
+    with pytest.raises(RuntimeError, match="not permitted"):
+        engine.answer([request])
 
 
 def test_layers_of_another_kind_run_through_transformers_own(
@@ -250,6 +268,34 @@ def test_a_batch_read_and_asked_in_parts_equals_alone(
     packed._forward = watched  # type: ignore[method-assign]
     assert_equals_alone(engine, Alone(folder), [Request(tiles=photo(i, 3), prompts=row) for i, row in enumerate(rows)])
     assert (seen["read"], seen["ask"]) == passes
+
+
+def test_rows_with_masks_of_their_own_are_asked_in_smaller_parts(
+    random_checkpoint: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("carscribe.engines.local.MASK_PLACES", 40_000)
+    folder = random_checkpoint()
+    engine = engine_of(folder)
+    rows = [(choice_prompt(f"Body of this {'long ' * i}one?", CHOICES), *QUESTIONS[:2]) for i in range(5)]
+    packed, sizes = engine._packed, list[int]()
+    ask = packed.ask
+
+    def watched(cache: Any, *rest: Any) -> torch.Tensor:
+        sizes.append(len(cache.keys[0]))
+        return ask(cache, *rest)
+
+    packed.ask = watched  # type: ignore[method-assign]
+    assert_equals_alone(engine, Alone(folder), [Request(tiles=photo(i, 1), prompts=row) for i, row in enumerate(rows)])
+    assert sum(sizes) == 5
+    assert len(sizes) > 1
+
+
+def test_questions_padded_to_a_width_that_came_before_equal_alone(random_checkpoint: Make) -> None:
+    folder = random_checkpoint()
+    engine = engine_of(folder)
+    engine._widened = lambda width: width + 24  # type: ignore[method-assign]
+    prompts = (*QUESTIONS[:3], choice_prompt("Which body type?", CHOICES))
+    assert_equals_alone(engine, Alone(folder), [Request(tiles=photo(i, 3), prompts=prompts) for i in range(2)])
 
 
 def test_one_question_alone_in_its_batch_equals_alone(random_checkpoint: Make) -> None:

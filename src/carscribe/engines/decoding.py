@@ -8,6 +8,7 @@ step lies in tensors, so that a step can be captured in a CUDA graph and replaye
 
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from carscribe.engines.device import sent
+from carscribe.engines.device import host_buffer, out_of_memory, sent
 from carscribe.engines.packed import PackedCache, PackedModel
 from carscribe.errors import NumericsError
 from carscribe.packing import Layout, bucket_branches, round_up
@@ -123,6 +124,7 @@ class Graphs:
         self.captured = 0
         self._generation = 0
         self._seen: set[Hashable] = set()
+        self._refused: set[Hashable] = set()
         self._graphs: dict[Hashable, tuple[Any, _State]] = {}
         self._pool: Any = None
         self._stream: Any = None
@@ -137,16 +139,22 @@ class Graphs:
             self.clear()
             self._generation = cache.generation
         key = (cache.keys[0].shape, state.shape)
-        if key not in self._graphs and len(self._graphs) >= MOST_GRAPHS:
-            self.clear()
         if key not in self._seen:
             self._seen.add(key)
             return None
+        if key in self._refused:
+            return None
         if key not in self._graphs:
-            own = _State(**{field.name: getattr(state, field.name).clone() for field in fields(state)})
+            if len(self._graphs) >= MOST_GRAPHS:
+                self.clear()
+                self._seen.add(key)
             try:
+                own = _State(**{field.name: getattr(state, field.name).clone() for field in fields(state)})
                 self._graphs[key] = self.capture(lambda: columns.advance(own)), own
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                self._refused.add(key)
                 return None
             self.captured += 1
         graph, own = self._graphs[key]
@@ -156,6 +164,7 @@ class Graphs:
     def clear(self) -> None:
         """Forget all: the memory they work on is another."""
         self._seen.clear()
+        self._refused.clear()
         self._graphs.clear()
         self._pool = None  # torch forgets a pool with the last graph in it
 
@@ -167,8 +176,9 @@ class Graphs:
         """
         try:
             return self._captured(step)
-        except torch.OutOfMemoryError:
-            pass
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
         torch.cuda.empty_cache()
         return self._captured(step)
 
@@ -177,12 +187,20 @@ class Graphs:
         self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
-        with torch.cuda.stream(self._stream):
-            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-            try:
-                step()
-            finally:
+        try:
+            with torch.cuda.stream(self._stream):
+                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+                try:
+                    step()
+                except BaseException:
+                    with suppress(RuntimeError):  # the first error is the one that counts
+                        graph.capture_end()
+                    raise
                 graph.capture_end()
+        except BaseException:
+            if not self._graphs:
+                self._pool = None  # torch forgets a pool with the last graph in it, and takes its handle no more
+            raise
         return graph
 
 
@@ -198,22 +216,28 @@ def decode(
     quantum: int = 1,
     sampler: Sampler | None = None,
     graphs: Graphs | None = None,
+    late: bool | None = None,
 ) -> torch.Tensor:
     """The answers' token ids, int64 [B, R, T] on the CPU, T the largest cap; what follows an end or a cap is noise.
 
     hidden [B · R, hidden] is what the columns' questions end with; caps int64 [B, R] the most new tokens of each, 0 for
-    none. Every `check_every` steps, ended entries are dropped down to a multiple of `quantum`: those that a step is
-    through with while the next one is under way, so that a GPU never waits for it. Without a `sampler` the likeliest
-    token is taken. `graphs` must be of this cache.
+    none. Every `check_every` steps, ended entries are dropped down to a multiple of `quantum`: `late`, as on a GPU,
+    once the next step is under way, so that it waits for nobody. Without a `sampler` the likeliest token is taken.
+    `graphs` must be of this cache.
 
     Raises: NumericsError when the logit of a likeliest token is not finite.
     """
     columns = _Columns(packed, cache, layout, caps, end_ids, sampler)
     state = columns.begin(hidden, layout)
-    graph: Any = None
+    late = hidden.is_cuda if late is None else late
+    todo, graph, fresh = columns.steps - 1, None, True
     look: _Look | None = None
-    fresh = True
-    for step in range(columns.steps - 1):
+    smaller = columns.compact(state, caps.numpy().flatten() == 0 if late else state.done.cpu().numpy(), quantum)
+    if smaller is None:
+        todo = 0
+    else:
+        state = smaller
+    for step in range(todo):
         if fresh and graphs is not None and sampler is None:
             found = graphs.find(state, columns)
             graph, state = found or (None, state)
@@ -222,12 +246,15 @@ def decode(
             columns.advance(state)
         else:
             graph.replay()
-        if look is not None:
-            smaller = columns.compact(state, look.seen(), quantum)
+        due, look = look, None
+        if not late and step % check_every == check_every - 1:
+            due = _Look(state.done)
+        if due is not None:
+            smaller = columns.compact(state, due.seen(), quantum)
             if smaller is None:
                 break
-            fresh, state, look = smaller is not state, smaller, None
-        if step % check_every == 0:
+            fresh, state = smaller is not state, smaller
+        if late and step % check_every == 0:
             look = _Look(state.done)
     columns.write_down(state)
     if not bool(state.finite):
@@ -240,9 +267,8 @@ class _Look:
 
     def __init__(self, done: torch.Tensor) -> None:
         cuda = done.is_cuda
-        self._there = torch.empty(done.shape, dtype=done.dtype, pin_memory=cuda)
-        self._there.copy_(done, non_blocking=cuda)
-        self._event = torch.cuda.Event() if cuda else None  # type: ignore[no-untyped-call]
+        self._there = host_buffer(done.shape, done.dtype, pinned=cuda).copy_(done, non_blocking=cuda)
+        self._event = torch.cuda.Event(blocking=True) if cuda else None  # type: ignore[no-untyped-call]
         if self._event is not None:
             self._event.record()
 
@@ -285,7 +311,7 @@ class _Columns:
             entry=every,
             cell=every.clone(),
             tokens=torch.zeros_like(every),
-            positions=sent(layout.answer_position, device).flatten(),
+            positions=sent(layout.answer_position, device).flatten().clone(),
             caps=self.caps.clone(),
             done=self.caps == 0,
             said=torch.zeros(count, self.steps, dtype=torch.long, device=device),

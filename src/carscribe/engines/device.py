@@ -2,7 +2,7 @@
 
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
@@ -13,8 +13,9 @@ from carscribe.engines.checkpoint import first_line
 from carscribe.errors import InputError, OutOfMemoryError
 from carscribe.gpus import FP8_FROM
 
-MEMORY_PHRASES = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-"""What a RuntimeError says when the memory of a CPU, of a CUDA call or of cuBLAS ran out."""
+MEMORY_PHRASES = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "mha_graph", "No valid execution plans")
+"""What a RuntimeError says when the memory of a CPU, of a CUDA call, of cuBLAS or of cuDNN ran out. cuDNN takes some
+beside torch's allocator, and says of no failure why."""
 
 Result = TypeVar("Result")
 
@@ -90,19 +91,42 @@ def free_bytes(device: torch.device) -> int:
 def sent(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     """An array on `device`; a GPU fetches it behind what is queued there, and nobody waits for that."""
     tensor = torch.from_numpy(array)
-    if device.type != "cuda" or not tensor.numel():
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
+    if device.type != "cuda":
+        return tensor
+    return host_buffer(tensor.shape, tensor.dtype, pinned=True).copy_(tensor).to(device, non_blocking=True)
+
+
+def host_buffer(shape: Sequence[int], dtype: torch.dtype, *, pinned: bool) -> torch.Tensor:
+    """Memory of the host, `pinned` so that a GPU fetches from it by itself; where there is none, slower memory."""
+    if pinned and 0 not in shape:
+        try:
+            return torch.empty(shape, dtype=dtype, pin_memory=True)
+        except RuntimeError:
+            pass
+    return torch.empty(shape, dtype=dtype)
+
+
+def give_back() -> None:
+    """What torch's allocators hold unused, back to the driver: of the GPU, and pinned memory of the host."""
+    torch.cuda.empty_cache()
+    empty_pinned = getattr(torch._C, "_host_emptyCache", None)
+    if empty_pinned is not None:
+        empty_pinned()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in MEMORY_PHRASES)
 
 
 def within_memory(what: str, work: Callable[[], Result]) -> Result:
     """Do `work`; each way in which torch says that memory ran out becomes an OutOfMemoryError about `what`."""
     try:
         return work()
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        reason = first_line(error)
-    except RuntimeError as error:
-        if not any(phrase in str(error) for phrase in MEMORY_PHRASES):
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
             raise
         reason = first_line(error)
     # Raised outside the handler: the caught error's traceback would keep the batch's tensors alive.

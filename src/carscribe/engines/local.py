@@ -25,7 +25,9 @@ from carscribe.engines.decoding import Graphs, Sampler, answer_slots, decode, dr
 from carscribe.engines.device import (
     Result,
     computing_dtype,
+    give_back,
     hardware_name,
+    host_buffer,
     peak_host_bytes,
     sent,
     version_of,
@@ -44,6 +46,12 @@ PREFIX_QUANTUM = 8
 
 COMPILE_AFTER_S = 20.0
 """Seconds of answering after which layers are compiled, which takes about as long and gains a fifth from then on."""
+
+WIDER = 1.06
+"""By so much are questions padded at most to a width that came before."""
+
+MASK_PLACES = 2**27
+"""Of the masks of a part's rows that are asked differently: 0.5 GB while attention makes numbers of them."""
 
 MOST_POSITIONS = 65_536
 """Rows of the rotary table: 67 MB in float32 at 128 a head. A photo of 13 tiles and its questions take 4,000."""
@@ -123,7 +131,8 @@ class LocalEngine:
         self._packed = within_memory(f"the weights of {checkpoint.name}", self._load)
         self._end_ids = _end_ids(self._packed.model, self._prompts.end_of_turn_id)
         self._quantum, self._entries, self._check_every = (64, 64, 2) if cuda else (8, 1, 1)
-        self._graphs = Graphs() if cuda else None
+        self._widths = set[int]()
+        self._graphs, self._late = Graphs() if cuda else None, cuda
         after_s = 0.0 if dtype == "fp8" else COMPILE_AFTER_S  # uncompiled it is slower than bfloat16, and takes more
         self._until_compiled_s = after_s if compiled and cuda else math.inf
         self._free_since_s = 0.0
@@ -223,7 +232,7 @@ class LocalEngine:
             self._graphs.clear()
         gc.collect()
         if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+            give_back()
 
     @torch.inference_mode()
     def _load(self) -> PackedModel:
@@ -240,7 +249,9 @@ class LocalEngine:
 
     def _prepare(self, requests: list[Request]) -> _Prepared:
         asked = self._encode(requests)
-        layout = lay_out(asked.rows, prefix_tokens=len(asked.prefix), pad_id=self._prompts.pad_id)
+        layout = lay_out(
+            asked.rows, prefix_tokens=len(asked.prefix), pad_id=self._prompts.pad_id, widened=self._widened
+        )
         caps = _caps(requests, layout)
         steps = int(caps.max()) if caps.numel() else 0
         self._check_length(layout, steps)
@@ -250,25 +261,32 @@ class LocalEngine:
     def _begin(self, batch: _Prepared) -> _Begun:
         """The prefixes' and the questions' passes, some rows at a time; on a GPU they wait for nothing."""
         layout, photos = batch.layout, len(batch.requests)
-        tokens = layout.token_ids.shape[1]
-        slots = len(batch.prefix) + tokens + answer_slots(layout.open_branch.shape[1], batch.steps)
+        slots = len(batch.prefix) + layout.token_ids.shape[1] + answer_slots(layout.open_branch.shape[1], batch.steps)
         cache = self._packed.caches.take(photos, round_up(slots, self._quantum))
         prefix = np.array(batch.prefix)
         image = np.flatnonzero(prefix == self._checkpoint.image_token_id)
         reading = self._tensor(prefix), self._tensor(image)
-        asking = [self._tensor(array) for array in (layout.token_ids, layout.position_ids, layout.tree_mask)]
-        asked = parts_of(photos, memory.asked_at_once(tokens, self._limits))
-        wanted = [self._wanted(layout, rows) for rows in asked]
+        shared = self._tensor(layout.tree_mask) if len(layout.tree_mask) == 1 else None
         for rows in parts_of(photos, memory.read_at_once(len(batch.requests[0].tiles), self._limits)):
             self._packed.read(cache.part(rows), *reading, self._pixels(batch.requests[rows]))
         opens, scored = [], []
-        for rows, (ends, places) in zip(asked, wanted, strict=True):
-            token_ids, position_ids, tree_mask = (array if len(array) == 1 else array[rows] for array in asking)
-            part = cache.part(rows)
-            hidden = self._packed.ask(part, len(prefix), token_ids, position_ids, tree_mask, places)
+        for rows in parts_of(photos, self._asked_at_once(layout)):
+            mask = self._tensor(layout.tree_mask[rows]) if shared is None else shared
+            asking = self._tensor(layout.token_ids[rows]), self._tensor(layout.position_ids[rows]), mask
+            ends, places = self._wanted(layout, rows)
+            hidden = self._packed.ask(cache.part(rows), len(prefix), *asking, places)
             opens.append(hidden[:ends])
             scored.append(hidden[ends:])
         return _Begun(cache=cache, opens=torch.cat(opens), scored=torch.cat(scored))
+
+    def _asked_at_once(self, layout: Layout) -> int:
+        """How many rows are asked in one part: fewer where each has a mask of its own."""
+        tokens = layout.token_ids.shape[1]
+        most = memory.asked_at_once(tokens, self._limits)
+        if len(layout.tree_mask) == 1:
+            return most
+        places: int = self._packed.heads_per_kv * tokens * (layout.prefix_tokens + tokens)
+        return max(1, min(most, MASK_PLACES // places))
 
     def _wanted(self, layout: Layout, rows: slice) -> tuple[int, torch.Tensor]:
         """The places of the rows whose hidden states are needed, and how many of them are ends of open questions."""
@@ -291,6 +309,7 @@ class LocalEngine:
                 quantum=self._entries,
                 sampler=self._sampler(batch.requests, layout, batch.steps),
                 graphs=self._graphs,
+                late=self._late,
             )
         if scores is not None and not bool(torch.isfinite(scores).all()):
             raise not_finite(begun.scored.dtype)
@@ -339,6 +358,14 @@ class LocalEngine:
         rows = tuple(branches[request.prompts] for request in requests)
         return _Asked(next(iter(ids.values()))[0][:prefix], rows)
 
+    def _widened(self, width: int) -> int:
+        """On a GPU, a width that came before and is a little larger: cuDNN plans each one anew, in tens of ms."""
+        if self._device.type != "cuda":
+            return width
+        near = [seen for seen in self._widths if width <= seen <= WIDER * width]
+        self._widths.add(min(near, default=width))
+        return min(near, default=width)
+
     def _check_length(self, layout: Layout, steps: int) -> None:
         longest = int(layout.position_ids.max()) + 1 + steps
         if longest > self._positions:
@@ -357,7 +384,7 @@ class LocalEngine:
             if index >= 0 and requests[b].temperature:
                 temperatures[b, r] = requests[b].temperature
                 draws[b, r] = draws_of(requests[b].seed, requests[b].prompts[index].text, steps)
-        return Sampler(temperatures=temperatures.to(self._device), draws=draws.to(self._device))
+        return Sampler(temperatures=self._tensor(temperatures.numpy()), draws=self._tensor(draws.numpy()))
 
     def _opens(self, prompts: Sequence[Prompt], said: Sequence[list[int]]) -> list[Answer]:
         """The open answers to prompts from the tokens that were said; what follows an end or a cap is left out."""
@@ -388,7 +415,7 @@ class LocalEngine:
             parts = [requests[i].tiles[max(0, chunk.start - i * each) : chunk.stop - i * each] for i in held]
             # In pinned memory, the GPU fetches them while the next ones are put together.
             shape = (chunk.stop - chunk.start, *requests[0].tiles.shape[1:])
-            tiles = torch.empty(shape, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
+            tiles = host_buffer(shape, torch.uint8, pinned=self._device.type == "cuda")
             np.concatenate(parts, out=tiles.numpy())
             there = tiles.to(self._device, non_blocking=True)
             yield ((there.float() / self._checkpoint.divisor - mean) / std).permute(0, 3, 1, 2).contiguous()
@@ -486,13 +513,13 @@ def _choice(prompt: Prompt, scores: np.ndarray, tokens: np.ndarray) -> Answer:
 
 
 def parts_of(total: int, most: int) -> list[slice]:
-    """`total` things in as few parts of at most `most` as there can be, all of nearly the same size.
+    """`total` things in as few parts of at most `most` as there can be, whose sizes differ by one at most.
 
-    >>> parts_of(9, 4)
-    [slice(0, 3, None), slice(3, 6, None), slice(6, 9, None)]
+    >>> parts_of(10, 4)
+    [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]
     """
-    each = -(-total // -(-total // most))
-    return [slice(start, min(total, start + each)) for start in range(0, total, each)]
+    parts = -(-total // most)
+    return [slice(i * total // parts, (i + 1) * total // parts) for i in range(parts)]
 
 
 def _caps(requests: list[Request], layout: Layout) -> torch.Tensor:

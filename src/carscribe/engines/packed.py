@@ -28,6 +28,9 @@ ATTENTION = "carscribe_packed"
 LOGIT_ROWS = 256
 """Rows of logits made at once when scoring: 256 × 151,674 float32 values are 155 MB."""
 
+MASKED = -65504.0
+"""What is added to a masked score: the least of float16, next to which nothing is left of it."""
+
 ALIGNED = 64
 """Matrix products with a side that is no multiple of 8 run several times slower on a GPU, and InternVL3's 151,674
 tokens are none: the output layer gets rows of zeros up to a multiple of this."""
@@ -46,7 +49,8 @@ def packed_attention(
 ) -> tuple[torch.Tensor, None]:
     """Causal without a mask; with one, the query heads that share a key/value head are folded into the query axis.
 
-    query [B, H, T, D]; key and value [B, H_kv, K, D]; attention_mask bool [1 or B, 1, H/H_kv · T, K], folded alike.
+    query [B, H, T, D]; key and value [B, H_kv, K, D]; attention_mask [1 or B, 1, H/H_kv · T, K], folded alike: bool, or
+    what is added to scores.
     Keys and values are never repeated. Returns [B, T, H, D].
     """
     if attention_mask is None:
@@ -303,7 +307,13 @@ class PackedModel:
         return torch.empty_like(found).index_copy_(0, sent(order, self.device), found)
 
     def fold(self, mask: torch.Tensor) -> torch.Tensor:
-        """A mask [b, T, K] as `packed_attention` takes it: [b, 1, H/H_kv · T, K]."""
+        """A mask bool [b, T, K] as `packed_attention` takes it: [b, 1, H/H_kv · T, K].
+
+        On a GPU in numbers of the model's dtype: attention would make them of it in each layer. No row is masked whole.
+        """
+        if self.device.type == "cuda":
+            like = self.language.embed_tokens.weight
+            mask = torch.where(mask, like.new_zeros(()), like.new_full((), MASKED))
         return folded(mask, self.heads_per_kv)
 
     def _features(self, pixels: torch.Tensor) -> torch.Tensor:
