@@ -5,10 +5,12 @@
     │   ├── PhotosError       no such folder, file or list, or no photo in it
     │   ├── MetadataError     the metadata file cannot be read
     │   ├── RecipeError       a recipe does not load, or lacks a language
+    │   ├── SiteError         the description of a site to crawl does not load
     │   ├── VerdictsError     a file of verdicts cannot be used
     │   └── OutputError       the output file cannot be written, or holds something already
     ├── WorkspaceError        the workspace cannot be opened, read or written
     │   └── WorkspaceBusyError  another process writes to it
+    ├── CollectError          a crawl cannot go on, or gave nothing
     ├── MissingExtraError     an optional dependency is not installed
     ├── CheckpointError       no such model, not an InternVL, hub or disk trouble
     ├── PhotoError            one photo cannot be read: it is set aside, the run goes on
@@ -41,6 +43,10 @@ class RecipeError(InputError):
     """A recipe does not load, or lacks a language."""
 
 
+class SiteError(InputError):
+    """The description of a site to crawl does not load."""
+
+
 class OutputError(InputError):
     """The output file cannot be written, or holds something already."""
 
@@ -55,6 +61,10 @@ class WorkspaceError(CarscribeError):
 
 class WorkspaceBusyError(WorkspaceError):
     """Another process writes to the workspace."""
+
+
+class CollectError(CarscribeError):
+    """A crawl cannot go on, or gave nothing; what was kept before is kept."""
 
 
 class MissingExtraError(CarscribeError):

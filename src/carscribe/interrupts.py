@@ -11,8 +11,9 @@ TOLD = b"\nStopping after this batch. Ctrl-C once more stops at once.\n"
 
 
 @contextmanager
-def finish_first() -> Iterator[Callable[[], bool]]:
-    """While the block runs, the first SIGINT or SIGTERM sets what the given function returns, and says so.
+def finish_first(told: bytes = TOLD) -> Iterator[Callable[[], bool]]:
+    """While the block runs, the first SIGINT or SIGTERM sets what the given function returns, and says so
+    with `told`.
 
     The second one raises KeyboardInterrupt, as the first does outside.
     """
@@ -29,7 +30,7 @@ def finish_first() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked = True
         with suppress(OSError, ValueError):
-            os.write(sys.stderr.fileno(), TOLD)  # not print: the signal may have come in the middle of one
+            os.write(sys.stderr.fileno(), told)  # not print: the signal may have come in the middle of one
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -13,7 +13,17 @@ from carscribe.cli.app import app
 
 def main() -> None:
     """Run the command line. Carscribe's own errors become one line."""
-    from carscribe.cli import describing, evaluating, exporting, machines, planning, training, workspaces  # noqa: F401 - their commands are it
+    # Their commands are the command line.
+    from carscribe.cli import (  # noqa: F401
+        collecting,
+        describing,
+        evaluating,
+        exporting,
+        machines,
+        planning,
+        training,
+        workspaces,
+    )
     from carscribe.errors import CarscribeError
 
     try:

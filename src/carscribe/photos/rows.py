@@ -76,6 +76,15 @@ def columns_in(path: Path) -> tuple[str, ...]:
     return tuple(_columns_of(read_table(path)))
 
 
+def column_role(column: str) -> Role | None:
+    """What a column of that name is taken for, if for anything.
+
+    >>> column_role("Body Type"), column_role("year")
+    ('kind', None)
+    """
+    return _RANK.get(_folded(column), (None, 0))[0]
+
+
 def looks_like_photo(text: str) -> bool:
     """Whether a text names a photo's file or address, by its suffix."""
     stem, dot, suffix = text.partition("?")[0].rpartition(".")

@@ -113,7 +113,7 @@ def _shape_message(error_type: str, location: Location, given: object, fallback:
         case "string_type" | "int_type" | "list_type" | "dict_type" | "model_type":
             expected = _EXPECTED[error_type]
             advice = _EXAMPLES.get(location[-1], f"it as {expected}")
-            return f"{_named(location)} is {_toml_type(given)}, not {expected}. Write {advice}."
+            return f"{_named(location)} is {toml_type(given)}, not {expected}. Write {advice}."
         case _:
             return f"{key}: {fallback}"
 
@@ -150,7 +150,12 @@ def _named(location: Location) -> str:
     return f"number {key + 1} of {'.'.join(map(str, holder))}"
 
 
-def _toml_type(value: object) -> str:
+def toml_type(value: object) -> str:
+    """What a value is called by those who write TOML.
+
+    >>> toml_type([]), toml_type(2)
+    ('an array', 'a whole number')
+    """
     match value:
         case bool():
             return "true or false"

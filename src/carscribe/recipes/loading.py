@@ -14,20 +14,18 @@
 A recipe that does not load raises one `RecipeError` with a line `FILE:LINE: problem. What to do.` per problem.
 """
 
-import re
-import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import NoReturn
 
 from carscribe.errors import RecipeError
-from carscribe.recipes.checking import Problem, QuestionTable, RecipeTable, closest, recipe_problems
+from carscribe.recipes.checking import QuestionTable, RecipeTable, closest, recipe_problems
+from carscribe.recipes.toml_files import parse_toml, problems_text
 from carscribe.recipes.toml_lines import TomlLines
 from carscribe.records import Question, Recipe
 
 _NOT_RECIPES = {"glossary.toml"}  # lies in the same folder
-_TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 
 
 def shipped_recipes() -> tuple[str, ...]:
@@ -93,43 +91,11 @@ def _read_file(path: Path) -> bytes:
 
 
 def _parse(content: bytes, *, label: str) -> Recipe:
-    source = _decode(content, label=label)
-    try:
-        document = tomllib.loads(source)
-    # A number of thousands of digits is a plain ValueError, a thousand brackets a RecursionError.
-    except (ValueError, RecursionError) as failure:
-        raise RecipeError(_syntax_message(failure, source, label=label)) from None
+    document, source = parse_toml(content, label=label, error=RecipeError)
     problems = recipe_problems(document)
     if problems:
-        raise RecipeError(_report(problems, TomlLines(source), label=label))
+        raise RecipeError(problems_text(problems, TomlLines(source), label=label))
     return _as_record(RecipeTable.model_validate(document))
-
-
-def _decode(content: bytes, *, label: str) -> str:
-    try:
-        return content.decode("utf-8-sig")  # some Windows editors begin a file with a byte-order mark
-    except UnicodeDecodeError as failure:
-        line = content.count(b"\n", 0, failure.start) + 1
-        byte = content[failure.start]
-        raise RecipeError(f"{label}:{line}: byte 0x{byte:02x} is not UTF-8. Save the file as UTF-8.") from None
-
-
-def _syntax_message(failure: Exception, source: str, *, label: str) -> str:
-    place = _TOML_PLACE.search(str(failure))
-    reason = _TOML_PLACE.sub("", str(failure))
-    last_line = source.rstrip().count("\n") + 1
-    line = int(place.group("line")) if place and place.group("line") else last_line
-    if "overwrite" in reason or "twice" in reason:
-        advice = "A key or table stands there twice: remove one."
-    else:
-        advice = "Check quotes, brackets and = there."
-    return f"{label}:{line}: this is not TOML: {reason}. {advice}"
-
-
-def _report(problems: list[Problem], lines: TomlLines, *, label: str) -> str:
-    placed = [(lines.line_of(problem.location, found=problem.found), problem.message) for problem in problems]
-    placed.sort(key=lambda place: place[0])  # stable: problems of one line stay in the order of the checks
-    return "\n".join(f"{label}:{line}: {message}" for line, message in placed)
 
 
 def _as_record(table: RecipeTable) -> Recipe:
