@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from alone import Alone, Recording, choice_prompt, open_prompt, photo
+from alone import Alone, Recording, assert_equals_alone, choice_prompt, open_prompt, photo
 
 from carscribe.engines.checkpoint import open_checkpoint
 from carscribe.engines.decoding import Graphs
 from carscribe.packing import lay_out
-from carscribe.records import Prompt, Request
+from carscribe.records import Request
 
 QUESTIONS = (
     open_prompt("What are the wheels like?"),
@@ -35,35 +35,6 @@ Make = Callable[..., Path]
 
 def engine_of(folder: Path) -> Recording:
     return Recording(open_checkpoint(str(folder)), device="cpu", dtype="float32")
-
-
-def assert_equals_alone(engine: Recording, alone: Alone, requests: list[Request]) -> None:
-    answers = engine.answer(requests)
-    for row, request in enumerate(requests):
-        for prompt, answer in zip(request.prompts, answers[row], strict=True):
-            assert answer.question_id == prompt.question_id
-            if prompt.choices:
-                assert_score_equals_forward(alone, request, prompt, answer.scores, answer.mass)
-                continue
-            expected = alone.generate(request.tiles, prompt)
-            assert engine.ids[row, prompt.question_id] == expected
-            ended = expected[-1] in engine._end_ids
-            assert answer.finish == ("stop" if ended else "length")
-            assert answer.tokens == len(expected) - ended
-            said = expected[:-1] if ended else expected
-            assert answer.text == alone.tokenizer.decode(said, skip_special_tokens=True).strip()
-
-
-def assert_score_equals_forward(
-    alone: Alone, request: Request, prompt: Prompt, scores: object, mass: float | None
-) -> None:
-    logs = np.array([alone.log_probability(request.tiles, prompt.text, choice) for choice in prompt.choices])
-    shares = np.exp(logs - logs.max())
-    assert isinstance(scores, dict)
-    assert list(scores) == list(prompt.choices)
-    np.testing.assert_allclose(list(scores.values()), shares / shares.sum(), rtol=2e-3, atol=1e-7)
-    assert mass is not None
-    np.testing.assert_allclose(np.log(mass), np.log(np.exp(logs).sum()), rtol=1e-4)
 
 
 @pytest.mark.parametrize(("backbone", "rope"), BACKBONES)

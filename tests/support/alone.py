@@ -30,7 +30,9 @@ class Alone:
         expanded = rendered.replace(
             "<IMG_CONTEXT>", f"<img>{'<IMG_CONTEXT>' * self.image_tokens * len(tiles)}</img>", 1
         )
-        ids = torch.tensor([self.tokenizer(expanded)["input_ids"]])
+        bos = self.tokenizer.bos_token
+        added = not (bos and expanded.startswith(bos))  # else the template wrote it already
+        ids = torch.tensor([self.tokenizer(expanded, add_special_tokens=added)["input_ids"]])
         pixels = self.processor(list(tiles), crop_to_patches=False, return_tensors="pt")["pixel_values"]
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}
 
@@ -46,7 +48,11 @@ class Alone:
     def log_probability(self, tiles: np.ndarray, text: str, choice: str) -> float:
         """log P(choice and end of turn), from one forward pass over prompt and choice."""
         inputs = self.inputs(tiles, text)
-        tail = [*self.tokenizer(choice)["input_ids"], self.tokenizer.convert_tokens_to_ids("<|im_end|>")]
+        ends = self.model.generation_config.eos_token_id
+        tail = [
+            *self.tokenizer(choice, add_special_tokens=False)["input_ids"],
+            ends if isinstance(ends, int) else ends[0],
+        ]
         ids = torch.cat([inputs["input_ids"], torch.tensor([tail])], 1)
         logits = self.model(input_ids=ids, pixel_values=inputs["pixel_values"]).logits[0].double()
         start = inputs["input_ids"].shape[1]
@@ -87,3 +93,32 @@ def photo(seed: int, tiles: int, tile_px: int = 112) -> np.ndarray:
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (tiles, tile_px // 14, tile_px // 14, 3), dtype=np.uint8)
     return coarse.repeat(14, axis=1).repeat(14, axis=2)
+
+
+def assert_equals_alone(engine: Recording, alone: Alone, requests: list[Request]) -> None:
+    answers = engine.answer(requests)
+    for row, request in enumerate(requests):
+        for prompt, answer in zip(request.prompts, answers[row], strict=True):
+            assert answer.question_id == prompt.question_id
+            if prompt.choices:
+                assert_score_equals_forward(alone, request, prompt, answer.scores, answer.mass)
+                continue
+            expected = alone.generate(request.tiles, prompt)
+            assert engine.ids[row, prompt.question_id] == expected
+            ended = expected[-1] in engine._end_ids
+            assert answer.finish == ("stop" if ended else "length")
+            assert answer.tokens == len(expected) - ended
+            said = expected[:-1] if ended else expected
+            assert answer.text == alone.tokenizer.decode(said, skip_special_tokens=True).strip()
+
+
+def assert_score_equals_forward(
+    alone: Alone, request: Request, prompt: Prompt, scores: object, mass: float | None
+) -> None:
+    logs = np.array([alone.log_probability(request.tiles, prompt.text, choice) for choice in prompt.choices])
+    shares = np.exp(logs - logs.max())
+    assert isinstance(scores, dict)
+    assert list(scores) == list(prompt.choices)
+    np.testing.assert_allclose(list(scores.values()), shares / shares.sum(), rtol=2e-3, atol=1e-7)
+    assert mass is not None
+    np.testing.assert_allclose(np.log(mass), np.log(np.exp(logs).sum()), rtol=1e-4)

@@ -15,6 +15,7 @@ def main() -> None:
     """Run the command line. Carscribe's own errors become one line."""
     # Their commands are the command line.
     from carscribe.cli import (  # noqa: F401
+        backbones,
         collecting,
         describing,
         evaluating,

@@ -20,6 +20,10 @@ def finetune(
     to: Annotated[Path, typer.Option("--to", help="A new folder for the run; the same one goes on where it stopped.")],
     model: Annotated[str | None, typer.Option(help="Hub id or folder of the checkpoint to train, or demo.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML with the settings: docs/finetune.md.")] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(help="lora, qlora, full, or projector: it alone, behind a backbone swap. [default: lora]"),
+    ] = None,
     rows: Annotated[str | None, typer.Option(help="packed, plain or turns. [default: packed]")] = None,
     recipe: Annotated[list[str] | None, typer.Option(help="Learn this recipe's answers only. Several times.")] = None,
     language: Annotated[list[str] | None, typer.Option(help="Learn en or ko only. Several times.")] = None,
@@ -32,7 +36,7 @@ def finetune(
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model on what people approved and corrected, by LoRA unless --config says otherwise."""
+    """Train a model on what people approved and corrected, by LoRA unless --stage or --config says otherwise."""
     from carscribe.finetune.runs import finetune as train
     from carscribe.finetune.settings import load_settings
     from carscribe.interrupts import finish_first
@@ -40,7 +44,13 @@ def finetune(
 
     screen = Screen(quiet=as_json)
     settings = load_settings(
-        config, rows=rows, epochs=epochs, learning_rate=learning_rate, batch_photos=batch_photos, max_tiles=max_tiles
+        config,
+        train=stage,
+        rows=rows,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_photos=batch_photos,
+        max_tiles=max_tiles,
     )
     try:
         outcome = train(
@@ -72,4 +82,7 @@ def finetune(
     screen.result("Curves", str(outcome.folder / "curves.png"))
     screen.result("Samples", str(outcome.folder / "samples.json"))
     option = "--model" if outcome.result.name == "model" else f"--model {model} --adapter"
+    if settings.train == "projector":
+        screen.result("Next", f"carscribe finetune {source} --model {outcome.result} --to LORA")
+        return
     screen.result("Next", f"carscribe describe PHOTOS {option} {outcome.result} -w WORKSPACE")

@@ -49,8 +49,8 @@ class Checkpoint:
     @property
     def has_weights(self) -> bool:
         """Whether all weights are in the folder."""
-        here = _files_in(self.folder)
-        names = _weight_names(self.name, here, self.folder)
+        here = files_in(self.folder)
+        names = weight_names(self.name, here, self.folder)
         return bool(names) and set(names) <= set(here)
 
     @property
@@ -64,19 +64,23 @@ class Checkpoint:
         return sum(path.stat().st_size for path in self.weight_files)
 
 
-def open_checkpoint(name: str, revision: str | None = None, *, hub: Hub | None = None) -> Checkpoint:
+def open_checkpoint(
+    name: str, revision: str | None = None, *, hub: Hub | None = None, needs_weights: bool = True
+) -> Checkpoint:
     """The checkpoint called `name`: a folder, or a hub id, of which only the small files are fetched here.
 
-    `hub` is the one that the environment describes when None. Imports neither torch nor transformers.
+    `hub` is the one that the environment describes when None. Without `needs_weights` nobody looks whether it has any.
+    Imports neither torch nor transformers.
 
     Raises: CheckpointError when there is none, it cannot be fetched, or it is no InternVL3 that can be run;
         MissingExtraError for a hub id without huggingface_hub.
     """
-    if folder := _folder(name):
+    if folder := folder_called(name):
         if revision:
             raise CheckpointError(f"--revision {revision} is for models of a hub; {name} is a folder. Leave it out.")
         checkpoint = _read(name, folder, None)
-        _check_weights(name, _files_in(folder), folder)
+        if needs_weights:
+            check_weights(name, files_in(folder), folder)
         return checkpoint
     hub = hub or Hub.of_environment()
     repository = hub.resolve(name, revision)
@@ -84,8 +88,8 @@ def open_checkpoint(name: str, revision: str | None = None, *, hub: Hub | None =
     hub.fetch(repository, [file for file in small if file != LAST])
     hub.fetch(repository, [LAST])
     checkpoint = _read(name, repository.folder, repository.commit)
-    if repository.files is not None:
-        _check_weights(name, [file.name for file in repository.files], repository.folder)
+    if needs_weights and repository.files is not None:
+        check_weights(name, [file.name for file in repository.files], repository.folder)
     hub.remember(repository, revision)
     return checkpoint
 
@@ -102,7 +106,7 @@ def fetch_weights(checkpoint: Checkpoint, progress: Progress = unseen, *, hub: H
     hub = hub or Hub.of_environment()
     repository = hub.ask(checkpoint.name, checkpoint.revision)
     listed = [file.name for file in repository.files or ()]
-    hub.fetch(repository, _weight_names(checkpoint.name, listed, checkpoint.folder), progress)
+    hub.fetch(repository, weight_names(checkpoint.name, listed, checkpoint.folder), progress)
     return checkpoint
 
 
@@ -138,11 +142,11 @@ def _read(name: str, folder: Path, revision: str | None) -> Checkpoint:
 
 
 def _interpret(name: str, folder: Path, revision: str | None) -> Checkpoint:
-    config = _json(name, folder / "config.json", needed=True)
+    config = read_json(name, folder / "config.json", needed=True)
     _check_kind(name, config)
     vision, text = config.get("vision_config") or {}, config.get("text_config") or {}
-    images = _json(name, folder / "preprocessor_config.json")
-    images = images or _json(name, folder / "processor_config.json").get("image_processor") or {}
+    images = read_json(name, folder / "preprocessor_config.json")
+    images = images or read_json(name, folder / "processor_config.json").get("image_processor") or {}
     tile_px = _side(name, "image_size", vision.get("image_size", 448))
     patch_px = _side(name, "patch_size", vision.get("patch_size", 14))
     image_tokens = int((tile_px // patch_px) ** 2 * config.get("downsample_ratio", 0.5) ** 2)
@@ -189,9 +193,9 @@ def _check_kind(name: str, config: dict[str, Any]) -> None:
         )
 
 
-def _check_weights(name: str, files: Collection[str], folder: Path) -> None:
+def check_weights(name: str, files: Collection[str], folder: Path) -> None:
     """Refuse a checkpoint among whose files the weights are not, or not all, or not as safetensors."""
-    names = _weight_names(name, files, folder)
+    names = weight_names(name, files, folder)
     if not names:
         others = sorted(file for file in files if file.endswith((".bin", ".pt", ".pth")))
         found = f"it has {', '.join(others[:3])}, which can run code when loaded" if others else "it has none"
@@ -205,19 +209,19 @@ def _check_weights(name: str, files: Collection[str], folder: Path) -> None:
         )
 
 
-def _weight_names(name: str, files: Collection[str], folder: Path) -> list[str]:
+def weight_names(name: str, files: Collection[str], folder: Path) -> list[str]:
     """Which files hold the weights, sorted; those that an index in `folder` names may be missing in `files`."""
     if WEIGHTS in files:
         return [WEIGHTS]
     if WEIGHTS_INDEX not in files:
         return []
-    parts = _json(name, folder / WEIGHTS_INDEX, needed=True).get("weight_map")
+    parts = read_json(name, folder / WEIGHTS_INDEX, needed=True).get("weight_map")
     if not isinstance(parts, dict) or not parts:
         raise CheckpointError(f"{name}: {folder / WEIGHTS_INDEX} names no weights. Fetch it again.")
     return sorted(set(map(str, parts.values())))
 
 
-def _folder(name: str) -> Path | None:
+def folder_called(name: str) -> Path | None:
     """The folder called `name`; None when it looks like a hub id. Raises: CheckpointError when it is neither."""
     try:
         folder = Path(name).expanduser()
@@ -227,13 +231,14 @@ def _folder(name: str) -> Path | None:
     except (OSError, RuntimeError) as error:
         raise CheckpointError(f"{name[:200]} cannot be read: {first_line(error)}.") from None
     if is_there:
-        raise CheckpointError(f"{name} is a file. --model takes a hub id or the folder of a checkpoint.")
+        raise CheckpointError(f"{name} is a file. Give a hub id or the folder of a checkpoint.")
     if name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1:
-        raise CheckpointError(f"No folder {name}. --model takes a hub id (OpenGVLab/InternVL3-1B-hf) or a folder.")
+        raise CheckpointError(f"No folder {name}. Give a hub id (OpenGVLab/InternVL3-1B-hf) or a folder.")
     return None
 
 
-def _files_in(folder: Path) -> list[str]:
+def files_in(folder: Path) -> list[str]:
+    """Names of the files in a folder. Raises: CheckpointError."""
     try:
         return [path.name for path in folder.iterdir() if path.is_file()]
     except OSError as error:
@@ -242,10 +247,14 @@ def _files_in(folder: Path) -> list[str]:
 
 def _reserved(name: str, folder: Path) -> frozenset[str]:
     files = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-    return special_tokens(*(_json(name, folder / file) for file in files))
+    return special_tokens(*(read_json(name, folder / file) for file in files))
 
 
-def _json(name: str, path: Path, *, needed: bool = False) -> dict[str, Any]:
+def read_json(name: str, path: Path, *, needed: bool = False) -> dict[str, Any]:
+    """The object in a JSON file of the model `name`; an empty one where there is no file and none is `needed`.
+
+    Raises: CheckpointError.
+    """
     if not path.exists():
         if needed:
             raise CheckpointError(f"{name} has no {path.name} ({path.parent}), so it is not a checkpoint's folder.")

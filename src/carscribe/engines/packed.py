@@ -345,7 +345,7 @@ class PackedModel:
         out: torch.Tensor = self.language(
             inputs_embeds=hidden,
             position_ids=position_ids,
-            attention_mask={"full_attention": mask},
+            attention_mask=mask,  # of four axes: every model that transformers makes masks for takes it as it is
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state.flatten(0, 1)

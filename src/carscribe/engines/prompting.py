@@ -159,12 +159,13 @@ class PromptEncoder:
         marker = "answer"
         rendered = self._render("question", marker)
         _, said, tail = rendered.rpartition(marker)
-        ids = self._encode(tail) if said else ()
+        # Without what a tokenizer puts before every text: the first id would be that.
+        ids = self._tokenizer(tail, add_special_tokens=False)["input_ids"] if said else ()
         if not ids or self._tokenizer.convert_ids_to_tokens(ids[0]) not in self.reserved:
             raise CheckpointError(
                 f"{self._checkpoint.name}: its chat template ends no turn of the assistant with a token."
             )
-        return ids[0]
+        return int(ids[0])
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Any:

@@ -21,8 +21,8 @@ NOT_IN_FOUR_BITS = ("model.vision_tower", "model.multi_modal_projector", "lm_hea
 def load_for_training(checkpoint: Checkpoint, settings: Settings, *, device: str) -> Any:
     """The model in training mode on `device`, what is not to learn frozen.
 
-    LoRA trains beside weights in bfloat16 (4-bit with qlora); full training keeps float32 weights, and computes in
-    bfloat16 on a GPU.
+    LoRA trains beside weights in bfloat16 (4-bit with qlora), and so does a projector, which itself is in float32; full
+    training keeps all weights in float32, and computes in bfloat16 on a GPU.
 
     Raises: CheckpointError when it does not load; MissingExtraError for qlora without bitsandbytes; InputError for a
         GPU that cannot do what the settings want.
@@ -49,7 +49,9 @@ def load_for_training(checkpoint: Checkpoint, settings: Settings, *, device: str
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{checkpoint.name} does not load: {first_line(error)}. Fetch it again.") from error
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(settings.train == "full" and _learns(name, settings))
+        parameter.requires_grad_(not settings.gives_adapter and _learns(name, settings))
+    if settings.train == "projector":
+        model.model.multi_modal_projector.float()
     return model.train()
 
 
@@ -61,8 +63,8 @@ def weights_dtype(settings: Settings, device: str) -> torch.dtype:
 
 
 def lora_config(settings: Settings) -> Any:
-    """PEFT's settings; None for full training. Raises: MissingExtraError."""
-    if settings.train == "full":
+    """PEFT's settings; None where no adapter is trained. Raises: MissingExtraError."""
+    if not settings.gives_adapter:
         return None
     try:
         from peft import LoraConfig
@@ -82,8 +84,8 @@ def _learns(name: str, settings: Settings) -> bool:
     if "vision_tower" in name:
         return settings.vision
     if "multi_modal_projector" in name:
-        return settings.projector
-    return True
+        return settings.projector or settings.train == "projector"
+    return settings.train == "full"
 
 
 def _four_bits(device: str) -> Any:

@@ -143,10 +143,14 @@ def write_json(path: Path, content: object) -> None:
 
 @contextmanager
 def whole_folder(to: Path) -> Iterator[Path]:
-    """A folder beside `to` to write into; it takes the place of `to` when the block ends well."""
+    """A folder beside `to` to write into; it takes the place of `to` when the block ends well, and goes when not."""
     beside = to.with_name(f".{to.name}")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    yield beside
+    try:
+        yield beside
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
     shutil.rmtree(to, ignore_errors=True)
     beside.replace(to)

@@ -73,7 +73,7 @@ def finetune(
     check_fsdp(settings, os.environ, on_gpu=processes.device.type == "cuda")
     first = processes.is_main_process
     say = say if first else lambda _: None
-    result = to / (MODEL if merge or settings.train == "full" else ADAPTER)
+    result = to / (MODEL if merge or not settings.gives_adapter else ADAPTER)
     with ExitStack() as stack:
         with processes.main_process_first():
             noted = read_run(to) or {}
@@ -197,7 +197,7 @@ def check_fsdp(settings: Settings, environment: Mapping[str, str], *, on_gpu: bo
         return
     if not on_gpu:
         raise InputError("FSDP divides a model among GPUs, not on a CPU: take it out of accelerate's config.")
-    if settings.train != "full" and environment.get("FSDP_VERSION", "1") == "1":
+    if settings.gives_adapter and environment.get("FSDP_VERSION", "1") == "1":
         raise InputError(
             f'With train = "{settings.train}" FSDP\'s first version saves an empty adapter: set fsdp_version: 2 in '
             "accelerate's config."

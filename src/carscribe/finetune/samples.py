@@ -34,7 +34,9 @@ def answers_of(
     model.set_attn_implementation({"text_config": "sdpa"})
     model.eval()
     device = next(model.parameters()).device
-    dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
+    dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    dtype = torch.float32 if dtypes == {torch.float32} else torch.bfloat16
+    mixed = torch.autocast(device.type, dtype=dtype, enabled=len(dtypes) > 1)  # a projector that learns is in float32
     mean, std = torch.tensor(checkpoint.mean, device=device), torch.tensor(checkpoint.std, device=device)
     found: list[list[str]] = []
     try:
@@ -45,15 +47,16 @@ def answers_of(
             said = []
             for pair in example.pairs[:questions]:
                 ids = torch.tensor([encoder.ids(pair.question, len(tiles))], device=device)
-                out = model.generate(
-                    input_ids=ids,
-                    attention_mask=torch.ones_like(ids),
-                    pixel_values=scaled,
-                    do_sample=False,
-                    max_new_tokens=MOST_NEW_TOKENS,
-                    eos_token_id=encoder.end_of_turn_id,
-                    pad_token_id=encoder.pad_id,
-                )
+                with mixed:
+                    out = model.generate(
+                        input_ids=ids,
+                        attention_mask=torch.ones_like(ids),
+                        pixel_values=scaled,
+                        do_sample=False,
+                        max_new_tokens=MOST_NEW_TOKENS,
+                        eos_token_id=encoder.end_of_turn_id,
+                        pad_token_id=encoder.pad_id,
+                    )
                 said.append(encoder.text(out[0, ids.shape[1] :].tolist()))
             found.append(said)
     finally:

@@ -52,15 +52,15 @@ class Settings(_Table):
     """All that decides a training besides model and data. The defaults are for LoRA on a GPU of 24 GB and more.
 
     `rows`: packed (all pairs of a photo beside one reading of it), plain (a row a pair) or turns (a conversation).
-    `train`: lora, qlora (needs bitsandbytes), or full (all language weights). `vision` and `projector` say whether
-    these learn too. `batch_photos` photos make a batch on each GPU, `accumulate` batches a step. Either `epochs` or
-    `steps` ends it. `most_pairs` of a photo are taken at a time, at random; with `mirror` every other time a photo is
-    seen in a mirror (where no answer says left or right). `held_out` is the share of photos, by groups of
-    near-duplicates and of one car, on which progress is measured.
+    `train`: lora, qlora (needs bitsandbytes), full (all language weights), or projector (it alone; language and vision
+    are frozen). `vision` and `projector` say whether these learn too. `batch_photos` photos make a batch on each GPU,
+    `accumulate` batches a step. Either `epochs` or `steps` ends it. `most_pairs` of a photo are taken at a time, at
+    random; with `mirror` every other time a photo is seen in a mirror (where no answer says left or right). `held_out`
+    is the share of photos, by groups of near-duplicates and of one car, on which progress is measured.
     """
 
     rows: Literal["packed", "plain", "turns"] = "packed"
-    train: Literal["lora", "qlora", "full"] = "lora"
+    train: Literal["lora", "qlora", "full", "projector"] = "lora"
     vision: bool = False
     projector: bool = False
     lora_rank: int = Field(16, ge=1)
@@ -89,6 +89,17 @@ class Settings(_Table):
     keep_checkpoints: int = Field(2, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
     new_model: NewModel | None = None
+
+    @property
+    def gives_adapter(self) -> bool:
+        """Whether what comes of it is an adapter, and not a whole checkpoint."""
+        return self.train in ("lora", "qlora")
+
+    @model_validator(mode="after")
+    def _frozen_is_frozen(self) -> Self:
+        if self.train == "projector" and self.vision:
+            raise ValueError('train = "projector" keeps the vision tower frozen, and vision = true has it learn')
+        return self
 
 
 def load_settings(path: Path | None, **changes: object) -> Settings:

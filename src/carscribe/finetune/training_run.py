@@ -85,7 +85,7 @@ class _Run:
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # of all processes, where each has a part
         if not trainer.is_world_process_zero():
             return {}
-        whole = self._settings.train == "full"
+        whole = not self._settings.gives_adapter
         if whole:
             write_checkpoint(self._checkpoint, self._to / MODEL, state=state)
         else:
