@@ -11,7 +11,8 @@ import carscribe
 from carscribe.batching import Pending
 from carscribe.errors import InputError, PhotosError, RecipeError
 from carscribe.photos.decode import read_photo
-from carscribe.pipeline import READ_AHEAD, ReadSettings, ask, plan_run, run
+from carscribe.pipeline import ReadSettings, ask, plan_run, run
+from carscribe.reading_ahead import READ_AHEAD
 from carscribe.records import PhotoFile, Prompt, Tiling
 
 SIZES = {"a.jpg": (400, 300), "b.png": (300, 300), "c.jpg": (600, 400), "sub/d.webp": (300, 500), "e.bmp": (900, 300)}

@@ -7,18 +7,16 @@ Each stage is its own package and knows none of the others; only this module kno
 """
 
 import json
-import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 from carscribe.batching import Ladder, Pending, group_by_tiles
 from carscribe.catalog.entries import PromptSet
+from carscribe.check.skipping import without_flagged
 from carscribe.collector import collector_paused
 from carscribe.engines import Engine
 from carscribe.engines.choosing import ModelChoice, choose_model
@@ -30,18 +28,13 @@ from carscribe.photos.metadata import MetadataMatch, match_metadata
 from carscribe.photos.rows import read_rows
 from carscribe.photos.sources import find_photos, same_bytes
 from carscribe.photos.tiles import choose_grid
+from carscribe.reading_ahead import read_ahead
 from carscribe.recipes.loading import load_recipe, shipped_recipes
 from carscribe.recipes.rendering import render, uses_metadata
 from carscribe.records import PIXEL_LIMIT, Metadata, PhotoFile, PhotoResult, Prompt, Recipe, TiledPhoto, Tiling
 
-READ_AHEAD, READ_AHEAD_A_CORE, MOST_READ_AHEAD = 96, 8, 384
-"""Photos that are read before they are asked for: so many, or so many a core. A GPU takes a batch's at once."""
-
 SAMPLE = 64
 """Photos whose size is looked at for the plan."""
-
-Item = TypeVar("Item")
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +47,21 @@ class ReadSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MatchedPhotos:
+    """Photos that were found, with their metadata. `match` is None when no metadata file was given."""
+
+    files: Photos
+    ignored: Mapping[str, int]
+    match: MetadataMatch | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
     """What is to be asked of what, known before a model is loaded.
 
     `leader` maps a photo's index to that of an earlier one with the same bytes and the same metadata: it is not asked
-    again. `metadata_match` is None when no metadata file was given.
+    again. `metadata_match` is None when no metadata file was given. `skipped` counts by fault the photos that
+    `carscribe check` had flagged and that are left out; None when none were to be.
     """
 
     files: Photos
@@ -69,6 +72,7 @@ class RunPlan:
     leader: Mapping[int, int]
     metadata_match: MetadataMatch | None
     read: ReadSettings
+    skipped: Mapping[str, int] | None = None
 
 
 def describe(
@@ -77,6 +81,7 @@ def describe(
     workspace: str | Path | None = None,
     metadata: str | Path | None = None,
     metadata_keys: Mapping[str, str] | None = None,
+    skip_flagged: str | Path | None = None,
     model: str | None = None,
     recipes: Sequence[str | Path] = ("designer",),
     languages: Sequence[str] = ("en",),
@@ -105,6 +110,7 @@ def describe(
         photos,
         metadata=metadata,
         metadata_keys=metadata_keys,
+        skip_flagged=skip_flagged,
         recipes=recipes,
         languages=languages,
         limit=limit,
@@ -160,6 +166,7 @@ def plan_run(
     *,
     metadata: str | Path | None = None,
     metadata_keys: Mapping[str, str] | None = None,
+    skip_flagged: str | Path | None = None,
     recipes: Sequence[str | Path] = ("designer",),
     languages: Sequence[str] = ("en",),
     limit: int | None = None,
@@ -167,6 +174,8 @@ def plan_run(
     compare_bytes: bool = True,
 ) -> RunPlan:
     """Find photos, attach metadata, load recipes. Without `compare_bytes` no photo is read to look for its twins.
+
+    `skip_flagged` is a report of `carscribe check`: the photos that it wants skipped are left out.
 
     Raises: InputError with everything that stands in the way.
     """
@@ -176,30 +185,45 @@ def plan_run(
     if limit is not None and limit < 1:
         raise InputError(f"--limit must be at least 1, not {limit}.")
     loaded = load_recipes(recipes, languages)
-    sources = [Path(photos)] if isinstance(photos, str | Path) else [Path(source) for source in photos]
-    found = find_photos(sources[0] if len(sources) == 1 else sources, keys=metadata_keys)
-    files, match = found.files, None
-    if not any(file.path.exists() for file in files):
-        raise PhotosError(
-            f"None of the {len(files)} photos listed in {', '.join(map(str, sources))} is there; the first would be "
-            f"{files[0].path}. Give the photos' folder, and the list as --metadata."
-        )
-    if metadata is not None:
-        match = match_metadata(files, read_rows(Path(metadata), keys=metadata_keys))
-        files = PhotoList(match.files)
+    matched = match_photos(photos, metadata=metadata, metadata_keys=metadata_keys)
+    files, skipped = matched.files, None
+    if skip_flagged is not None:
+        wanted = without_flagged(files, Path(skip_flagged))
+        files, skipped = wanted.files, wanted.skipped
     if limit is not None:
         files = PhotoList(islice(files, limit))
     duplicates = same_bytes(files) if compare_bytes else ()
     return RunPlan(
         files=files,
-        ignored=found.ignored,
+        ignored=matched.ignored,
         recipes=loaded,
         languages=tuple(dict.fromkeys(languages)),
         duplicates=duplicates,
         leader=_leaders(files, duplicates),
-        metadata_match=match,
+        metadata_match=matched.match,
         read=read,
+        skipped=skipped,
     )
+
+
+def match_photos(
+    photos: str | Path | Sequence[str | Path],
+    *,
+    metadata: str | Path | None = None,
+    metadata_keys: Mapping[str, str] | None = None,
+) -> MatchedPhotos:
+    """Find photos and attach metadata. Raises: InputError when there is no photo, or the metadata cannot be read."""
+    sources = [Path(photos)] if isinstance(photos, str | Path) else [Path(source) for source in photos]
+    found = find_photos(sources[0] if len(sources) == 1 else sources, keys=metadata_keys)
+    if not any(file.path.exists() for file in found.files):
+        raise PhotosError(
+            f"None of the {len(found.files)} photos listed in {', '.join(map(str, sources))} is there; the first would "
+            f"be {found.files[0].path}. Give the photos' folder, and the list as --metadata."
+        )
+    if metadata is None:
+        return MatchedPhotos(files=found.files, ignored=found.ignored)
+    match = match_metadata(found.files, read_rows(Path(metadata), keys=metadata_keys))
+    return MatchedPhotos(files=PhotoList(match.files), ignored=found.ignored, match=match)
 
 
 def run(
@@ -289,7 +313,7 @@ def ask(
                 return
             yield batch
 
-    with closing(_read_ahead(to_ask, read)) as stream:
+    with closing(read_ahead(to_ask, read)) as stream:
         yield from ladder.answer_all(until_stopped(stream))
 
 
@@ -304,6 +328,7 @@ def write_report(path: Path, plan: RunPlan) -> None:
     found: dict[str, object] = {
         "photos": len(plan.files),
         "ignored": dict(plan.ignored),
+        "skipped": plan.skipped,
         "same_bytes": plan.duplicates,
         "metadata": plan.metadata_match
         and {f.name: getattr(plan.metadata_match, f.name) for f in fields(plan.metadata_match) if f.name != "files"},
@@ -347,22 +372,6 @@ def tiling_for(tiling: Tiling, max_tiles: int | None) -> Tiling:
     if max_tiles is None:
         return tiling
     return replace(tiling, max_tiles=max_tiles, min_tiles=min(tiling.min_tiles, max_tiles))
-
-
-def _read_ahead(items: Iterable[Item], read: Callable[[Item], Found]) -> Generator[Found, None, None]:
-    """`read` over items in threads (Pillow lets go of the interpreter while it decodes), in order, a window ahead."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="read-photo")
-    ahead: deque[Future[Found]] = deque()
-    try:
-        for item in items:
-            ahead.append(pool.submit(read, item))
-            if len(ahead) >= min(max(READ_AHEAD, READ_AHEAD_A_CORE * workers), MOST_READ_AHEAD):
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _in_order(plan: RunPlan, answered: Generator[PhotoResult, None, None]) -> Iterator[PhotoResult]:

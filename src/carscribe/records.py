@@ -77,6 +77,19 @@ class TiledPhoto:
     tiles: "NDArray[np.uint8]"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Preview:
+    """A photo read from disk and made small, in its own proportions. `pixels` is uint8 [height, width, 3], RGB.
+
+    `width_px` and `height_px` are the full size after rotation.
+    """
+
+    sha256: str
+    width_px: int
+    height_px: int
+    pixels: "NDArray[np.uint8]"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """One question of a recipe. Open when `choices` is empty; then an answer takes at most `max_new_tokens`.

@@ -15,10 +15,11 @@ from carscribe.doctor.fidelity import FidelityReport, Float16, SeenPhoto
 from carscribe.doctor.findings import Finding
 from carscribe.doctor.judging import fidelity_findings
 from carscribe.doctor.machine import Reached
-from carscribe.doctor.page import render_page, write_page
+from carscribe.doctor.page import render_page
 from carscribe.doctor.report import Trial, as_dict, run_doctor
 from carscribe.errors import InputError, OutputError
 from carscribe.records import Description
+from carscribe.whole_files import write_whole
 
 Make = Callable[..., Any]
 EQUAL = TokenComparison(photo="a.jpg", question_id="grille", tokens=12, noise=0.1)
@@ -143,11 +144,11 @@ def test_a_page_is_never_replaced_unasked_and_written_whole_or_not_at_all(health
     assert path.read_text() == "precious"
     with pytest.raises(OutputError, match="no folder"):
         run_doctor(trial(tmp_path, html=tmp_path / "none" / "page.html"), machine=healthy())
-    write_page(path, "new 차\ud800")
+    write_whole(path, "new 차\ud800")
     assert path.read_text("utf-8") == "new 차?"
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
     with pytest.raises(OutputError, match="cannot be written"):
-        write_page(tmp_path, "a folder is there")
+        write_whole(tmp_path, "a folder is there")
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
 
 

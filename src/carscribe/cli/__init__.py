@@ -16,6 +16,7 @@ def main() -> None:
     # Their commands are the command line.
     from carscribe.cli import (  # noqa: F401
         backbones,
+        checking,
         collecting,
         describing,
         evaluating,

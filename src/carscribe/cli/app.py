@@ -58,3 +58,19 @@ def print_json_list(values: Iterable[object]) -> None:
         typer.echo(f"{before}\n {text}".encode("utf-8", "backslashreplace"), nl=False)
         before = ","
     typer.echo("[]" if before == "[" else "\n]")
+
+
+def column_map(text: str | None) -> dict[str, str] | None:
+    """`name=title,image=src` as a mapping. Raises: InputError when it is not of that form."""
+    from carscribe.errors import InputError
+
+    if text is None:
+        return None
+    pairs = [part.partition("=") for part in text.split(",")]
+    keys = {role.strip(): column.strip() for role, _, column in pairs}
+    if not all(keys.values()) or not keys.keys() <= {"name", "kind", "image"} or len(keys) < len(pairs):
+        raise InputError(
+            f"--metadata-keys {text!r} should look like name=title,kind=segment,image=src: name, kind and image, each "
+            "at most once, each with a column of the metadata file."
+        )
+    return keys

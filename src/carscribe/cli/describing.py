@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carscribe.cli.app import INTERRUPTED, SOME_SET_ASIDE, AsJson, Dtype, app, print_json
+from carscribe.cli.app import INTERRUPTED, SOME_SET_ASIDE, AsJson, Dtype, app, column_map, print_json
 from carscribe.records import PIXEL_LIMIT
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ def describe(
     metadata_keys: Annotated[
         str | None,
         typer.Option(help="Which of its columns hold what, e.g. name=title,kind=segment,image=src.", metavar="MAP"),
+    ] = None,
+    skip_flagged: Annotated[
+        Path | None, typer.Option(help="Leave out what `carscribe check` flagged: the file of its --report.")
     ] = None,
     model: Annotated[
         str | None,
@@ -110,7 +113,8 @@ def describe(
     plan = plan_run(
         photos,
         metadata=metadata,
-        metadata_keys=_keys(metadata_keys),
+        metadata_keys=column_map(metadata_keys),
+        skip_flagged=skip_flagged,
         recipes=recipe or ["designer"],
         languages=language or ["en"],
         limit=limit,
@@ -299,19 +303,3 @@ def recipes(
         typer.echo(f"{recipe.id} (version {recipe.version}; {', '.join(recipe.languages)})")
         for question in recipe.questions:
             typer.echo(f"  {question.id}: {question.text[recipe.languages[0]]}")
-
-
-def _keys(text: str | None) -> dict[str, str] | None:
-    """`name=title,image=src` as a mapping. Raises: InputError when it is not of that form."""
-    from carscribe.errors import InputError
-
-    if text is None:
-        return None
-    pairs = [part.partition("=") for part in text.split(",")]
-    keys = {role.strip(): column.strip() for role, _, column in pairs}
-    if not all(keys.values()) or not keys.keys() <= {"name", "kind", "image"} or len(keys) < len(pairs):
-        raise InputError(
-            f"--metadata-keys {text!r} should look like name=title,kind=segment,image=src: name, kind and image, each "
-            "at most once, each with a column of the metadata file."
-        )
-    return keys

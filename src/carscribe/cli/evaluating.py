@@ -60,7 +60,7 @@ def evaluate(
     if not probe and (probe_photos is not None or device is not None):
         raise InputError("--probe-photos and --device are about asking the model again: add --probe.")
     if html:
-        from carscribe.evaluate.page import check_free
+        from carscribe.whole_files import check_free
 
         check_free(html, overwrite=overwrite)
     report = run(
@@ -77,9 +77,10 @@ def evaluate(
         partial(_ask_again, screen, workspace, probe_photos, device) if probe else None,
     )
     if html:
-        from carscribe.evaluate.page import render_page, write_page
+        from carscribe.evaluate.page import render_page
+        from carscribe.whole_files import write_whole
 
-        write_page(html, render_page(report))
+        write_whole(html, render_page(report))
         screen.row("Page", str(html))
     if as_json:
         print_json(report_json(report))

@@ -31,6 +31,10 @@ def finetune(
     learning_rate: Annotated[float | None, typer.Option(help="The highest learning rate. [default: 1e-4]")] = None,
     batch_photos: Annotated[int | None, typer.Option(help="Photos in a batch on each GPU. [default: 4]")] = None,
     max_tiles: Annotated[int | None, typer.Option(min=1, help="The most tiles a photo is cut into.")] = None,
+    checked: Annotated[
+        Path | None,
+        typer.Option(help="The --report of `carscribe check`: its near-duplicates stay on one side of the split."),
+    ] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Also write a whole checkpoint, the adapter merged.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda. Left out: a GPU when there is one.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
@@ -63,6 +67,7 @@ def finetune(
             recipes=recipe or (),
             languages=language or (),
             merge=merge,
+            checked=checked,
             say=screen.say,
             listening=finish_first,
         )

@@ -2,14 +2,11 @@
 
 import base64
 import io
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
-from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
@@ -18,7 +15,6 @@ from carscribe.doctor.fidelity import FidelityReport, SeenPhoto
 from carscribe.doctor.findings import Finding
 from carscribe.doctor.judging import choice_agrees, is_tie, tie_limit
 from carscribe.engines.demo_model import DISCLAIMER
-from carscribe.errors import OutputError
 from carscribe.plaintext import plain_line
 
 if TYPE_CHECKING:
@@ -68,31 +64,6 @@ def render_page(report: FidelityReport, findings: Sequence[Finding]) -> str:
             ],
         ),
     )
-
-
-def check_free(path: Path, *, overwrite: bool) -> None:
-    """Raise OutputError when a page cannot go to `path`: asked before an hour is spent on what it is to hold."""
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} is there already. Name another file with --html, or replace it with --overwrite.")
-    if not path.absolute().parent.is_dir():
-        raise OutputError(f"{path} cannot be written: there is no folder {path.parent}. Name another with --html.")
-
-
-def write_page(path: Path, page: str) -> None:
-    """Write beside, then replace. Raises: OutputError."""
-    beside = None
-    try:
-        descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.absolute().parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).chmod(0o644)
-        Path(beside).replace(path)
-    except OSError as error:
-        if beside:
-            Path(beside).unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error.strerror}. Name another file with --html.") from None
 
 
 def _text(text: str) -> str:

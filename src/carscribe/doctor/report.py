@@ -18,10 +18,11 @@ from carscribe.doctor.findings import Finding, broken_check, count_problems, fin
 from carscribe.doctor.host import HOST_CHECKS
 from carscribe.doctor.judging import checkpoint_findings, fidelity_findings, tie_limit
 from carscribe.doctor.machine import Machine, ThisMachine
-from carscribe.doctor.page import check_free, render_page, write_page
+from carscribe.doctor.page import render_page
 from carscribe.engines.hub import Progress, unseen
 from carscribe.errors import CarscribeError, InputError
 from carscribe.plaintext import plain_line
+from carscribe.whole_files import check_free, write_whole
 
 DEFAULT_PAGE = Path("carscribe-doctor.html")
 WORD = {"ok": "ok", "note": "note", "warning": "warning", "problem": "PROBLEM"}
@@ -121,7 +122,7 @@ def _try(trial: Trial, say: Callable[[str], None], progress: Progress) -> tuple[
             progress=progress,
         )
         findings = fidelity_findings(report)
-        write_page(trial.html, render_page(report, findings))
+        write_whole(trial.html, render_page(report, findings))
     except CarscribeError as error:
         return None, [Finding(topic="Trial", status="problem", what=str(error))]
     except Exception as error:  # noqa: BLE001 - as for the checks of the machine: the others' findings are worth more

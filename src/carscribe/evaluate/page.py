@@ -1,16 +1,11 @@
 """The report as one page to post: no scripts, nothing loaded from elsewhere, no folders of this machine."""
 
-import base64
-import io
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from PIL import Image
-
-from carscribe.doctor.page import check_free, without_folders, write_page
-from carscribe.errors import PhotoError
+from carscribe.doctor.page import without_folders
 from carscribe.evaluate.comparing import ComparedWhole, Comparison
 from carscribe.evaluate.judging import AttributeMeasure, Judged
 from carscribe.evaluate.page_probes import probe_section
@@ -19,12 +14,8 @@ from carscribe.evaluate.page_texts import agreement_section, texts_section
 from carscribe.evaluate.plots import difference_bar, points, ranked, reliability_plot, shade, share_bar
 from carscribe.evaluate.report import Report, WorstPhoto
 from carscribe.evaluate.vocabulary import shipped_vocabulary
-from carscribe.photos.decode import read_photo
-from carscribe.records import Tiling
+from carscribe.thumbnails import thumbnail
 
-__all__ = ["check_free", "render_page", "write_page"]
-
-THUMBNAIL_PX, JPEG_QUALITY = 320, 72
 _SOURCES = {"labels": "labels", "kind": "the crawled kind"}
 
 
@@ -220,7 +211,7 @@ def _worst(report: Report) -> str:
 
 def _photo(worst: WorstPhoto) -> str:
     wrong = "".join(f"<li>{_wrong(each)}</li>" for each in worst.wrong)
-    return f"<article>{_picture(worst.location)}<h3>{text(worst.photo)}</h3><ul>{wrong}</ul></article>"
+    return f"<article>{thumbnail(worst.location)}<h3>{text(worst.photo)}</h3><ul>{wrong}</ul></article>"
 
 
 def _wrong(each: Judged) -> str:
@@ -231,19 +222,6 @@ def _wrong(each: Judged) -> str:
         f'<span class="{each.judgement}">{each.judgement}</span>: “{text(each.said_by.answer.text)}” '
         f"states {text(stated)}; right is {text(right)}"
     )
-
-
-def _picture(location: str) -> str:
-    """A thumbnail, upright and in its own proportions."""
-    try:
-        tiled = read_photo(Path(location), Tiling(tile_px=THUMBNAIL_PX, max_tiles=1))
-    except (PhotoError, MemoryError):
-        return '<div class="gone">The photo cannot be read any more</div>'
-    scale = THUMBNAIL_PX / max(tiled.width_px, tiled.height_px)
-    size = max(1, round(tiled.width_px * scale)), max(1, round(tiled.height_px * scale))
-    stream = io.BytesIO()
-    Image.fromarray(tiled.tiles[0]).resize(size).save(stream, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return f'<img src="data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode("ascii")}" alt="">'
 
 
 def _confusions(report: Report) -> str:

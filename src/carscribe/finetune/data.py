@@ -9,6 +9,7 @@ from typing import Any
 
 from carscribe.catalog.reading import KeptPhoto, kept_photos
 from carscribe.catalog.workspace import Workspace, is_workspace, read_workspace
+from carscribe.check.report import groups_in
 from carscribe.errors import InputError, PhotoError
 from carscribe.examples import Example, Pair
 from carscribe.finetune.splitting import near_duplicates, split
@@ -38,16 +39,26 @@ class Divided:
 
 
 def divided(
-    source: Path, *, recipes: Sequence[str] = (), languages: Sequence[str] = (), held_out: float, seed: int
+    source: Path,
+    *,
+    recipes: Sequence[str] = (),
+    languages: Sequence[str] = (),
+    held_out: float,
+    seed: int,
+    checked: Path | None = None,
 ) -> Divided:
     """The examples of `gather`, about `held_out` of the photos apart: no near-duplicate and no car on both sides.
+
+    `checked` is a report of `carscribe check`: what is one group there stays together here, whatever was looked for.
 
     Raises: InputError, WorkspaceError, MissingExtraError.
     """
     if not 0 <= held_out < 1:
         raise InputError(f"--held-out is a share of the photos from 0 to less than 1, not {held_out}.")
     gathered = gather(source, recipes=recipes, languages=languages)
+    known = groups_in(checked) if checked else {}
     grouped = with_groups(gathered.examples, near_duplicates(gathered.examples))
+    grouped = with_groups(grouped, [known.get(example.sha256) for example in grouped])
     learned, held = split(grouped, held_out, seed=seed)
     return Divided(learned=tuple(learned), held=tuple(held), left_out=gathered.left_out)
 

@@ -40,9 +40,15 @@ class Data:
 
 
 def collect(
-    source: Path, settings: Settings, *, recipes: Sequence[str] = (), languages: Sequence[str] = (), say: Say
+    source: Path,
+    settings: Settings,
+    *,
+    recipes: Sequence[str] = (),
+    languages: Sequence[str] = (),
+    checked: Path | None = None,
+    say: Say,
 ) -> Data:
-    """Read, check and split what is to be learned.
+    """Read, check and split what is to be learned; `checked` as in `divided`.
 
     Raises: InputError, WorkspaceError.
     """
@@ -53,9 +59,18 @@ def collect(
         raise InputError(
             f"{source} does not say of which recipe and language a row is: leave --recipe and --language out."
         )
+    if tables and checked:
+        raise InputError(f"{source} holds rows of which single ones are held out: leave --checked out.")
     if tables:
         return _of_tables(tables, settings)
-    sides = divided(source, recipes=recipes, languages=languages, held_out=settings.held_out, seed=settings.seed)
+    sides = divided(
+        source,
+        recipes=recipes,
+        languages=languages,
+        held_out=settings.held_out,
+        seed=settings.seed,
+        checked=checked,
+    )
     learned, held = sides.learned, sides.held
     for key, why in sides.left_out:
         say(f"Left out: {key}: {why}")

@@ -55,13 +55,15 @@ def finetune(
     recipes: Sequence[str] = (),
     languages: Sequence[str] = (),
     merge: bool = False,
+    checked: Path | None = None,
     say: Say = lambda _: None,
     listening: "Listening" = _unasked,
 ) -> Outcome:
     """Train `model` (None with `settings.new_model`) on `source`; goes on where an equal training in `to` stopped.
 
     Each process of an `accelerate launch` calls this; the first one writes. A training that is done is merged, when
-    that is asked for and was not. `listening` says when to stop: after the step under way, with a checkpoint.
+    that is asked for and was not. `checked` is a report of `carscribe check`, whose groups stay together. `listening`
+    says when to stop: after the step under way, with a checkpoint.
 
     Raises: InputError, CheckpointError, WorkspaceError, MissingExtraError, PhotoError, OutputError, OutOfMemoryError.
     """
@@ -85,7 +87,7 @@ def finetune(
                 return Outcome(folder=to, result=result, figures=noted["figures"], tells=first)
             if first:
                 stack.enter_context(sole_training(to))
-            data = collect(source, settings, recipes=recipes, languages=languages, say=say)
+            data = collect(source, settings, recipes=recipes, languages=languages, checked=checked, say=say)
             if first:
                 begin(to, _plan(source, named, recipes, languages, settings, data), _more(data), say)
             checkpoint = fetch_weights(named) if named else _new_checkpoint(settings.new_model, to / NEW, data, say)
@@ -207,5 +209,5 @@ def check_fsdp(settings: Settings, environment: Mapping[str, str], *, on_gpu: bo
 def _needs_extra() -> None:
     from importlib.util import find_spec
 
-    if not all(map(find_spec, ("torch", "transformers", "trl", "peft", "datasets", "imagehash", "matplotlib"))):
+    if not all(map(find_spec, ("torch", "transformers", "trl", "peft", "datasets", "matplotlib"))):
         raise MissingExtraError("Fine-tuning", extra="train")

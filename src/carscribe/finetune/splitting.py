@@ -2,21 +2,15 @@
 
 import hashlib
 from collections.abc import Hashable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
-from carscribe.errors import MissingExtraError
 from carscribe.examples import Example
-from carscribe.photos.decode import read_photo, tile_photo
-from carscribe.records import Tiling
+from carscribe.likeness import Sketch, SketchBook, joined, sketch_of
+from carscribe.photos.decode import preview_photo, read_preview
+from carscribe.reading_ahead import read_ahead
 
-HASH_SIDE = 8
-"""A difference hash of 8 by 8 comparisons: 64 bits. Source: imagehash.dhash."""
-
-NEAR_BITS = 6
-"""Photos whose hashes differ in at most so many of 64 bits are taken for one picture."""
+_PREVIEW_PX = 256
+"""Longer side of what a sketch of 64 pixels is made of."""
 
 
 def split(examples: Sequence[Example], share: float, *, seed: int = 0) -> tuple[list[Example], list[Example]]:
@@ -44,51 +38,30 @@ def split(examples: Sequence[Example], share: float, *, seed: int = 0) -> tuple[
 def near_duplicates(examples: Sequence[Example]) -> list[str | None]:
     """For each example the name of its cluster of near-duplicates; None for one that is like no other.
 
-    Raises: PhotoError for a photo that cannot be read any more, MissingExtraError.
+    Raises: PhotoError for a photo that cannot be read any more.
     """
-    with ThreadPoolExecutor() as pool:
-        hashes = np.array(list(pool.map(_hash, examples)), np.uint64)
-    links: list[tuple[int, int]] = []
-    for index in range(len(hashes) - 1):
-        apart = np.bitwise_count(hashes[index + 1 :] ^ hashes[index])
-        links += [(index, index + 1 + int(other)) for other in (apart <= NEAR_BITS).nonzero()[0]]
-    linked = {index for link in links for index in link}
-    roots = _joined(len(examples), links)
-    return [f"picture {examples[root].key}" if index in linked else None for index, root in enumerate(roots)]
+    with SketchBook() as book:
+        for sketch in read_ahead(examples, _sketch):
+            book.add(sketch)
+        groups = book.groups()
+    names: list[str | None] = [None] * len(examples)
+    for group in groups:
+        for index in group:
+            names[index] = f"picture {examples[group[0]].key}"
+    return names
 
 
-def _hash(example: Example) -> int:
-    try:
-        import imagehash
-    except ImportError:
-        raise MissingExtraError("Finding near-duplicates", extra="train") from None
-    from PIL import Image
-
-    whole = Tiling(max_tiles=1)  # upright and of any format, as the model sees it
+def _sketch(example: Example) -> Sketch:
     photo = example.photo
-    read = tile_photo(photo, whole) if isinstance(photo, bytes) else read_photo(Path(photo), whole)
-    return int(str(imagehash.dhash(Image.fromarray(read.tiles[0]), hash_size=HASH_SIDE)), 16)
+    read = preview_photo(photo, _PREVIEW_PX) if isinstance(photo, bytes) else read_preview(Path(photo), _PREVIEW_PX)
+    return sketch_of(read.pixels)
 
 
 def _roots(groups: Sequence[Iterable[Hashable]]) -> list[int]:
     """For each entry the first entry it hangs together with."""
     first: dict[Hashable, int] = {}
     links = [(first.setdefault(group, index), index) for index, own in enumerate(groups) for group in own]
-    return _joined(len(groups), links)
-
-
-def _joined(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
-    root = list(range(count))
-
-    def find(index: int) -> int:
-        while root[index] != index:
-            root[index] = index = root[root[index]]
-        return index
-
-    for a, b in links:
-        low, high = sorted((find(a), find(b)))
-        root[high] = low
-    return [find(index) for index in range(count)]
+    return joined(len(groups), links)
 
 
 def _draw(key: str, seed: int) -> bytes:

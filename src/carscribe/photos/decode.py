@@ -1,4 +1,4 @@
-"""Read one photo from disk: bytes, hash, pixels in sRGB, tiles. Safe to call from many threads at once.
+"""Read one photo from disk: bytes, hash, pixels in sRGB, tiles or a preview. Safe to call from many threads at once.
 
 Knows nothing of folders, lists or models. Whatever is wrong with a file becomes a PhotoError.
 """
@@ -8,10 +8,12 @@ import io
 import re
 import stat
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, assert_never
 
+import numpy as np
 from PIL import Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -25,7 +27,7 @@ from carscribe.errors import PhotoError
 from carscribe.photos.colour import to_srgb
 from carscribe.photos.signature import HEAD_BYTES, Format, describe_stranger, format_of
 from carscribe.photos.tiles import choose_grid, cut
-from carscribe.records import PIXEL_LIMIT, TiledPhoto, Tiling
+from carscribe.records import PIXEL_LIMIT, Preview, TiledPhoto, Tiling
 
 _ORIENTATION_TAG = 0x0112
 _SUBFILE_TYPE_TAG = 0x00FE
@@ -40,7 +42,11 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDES_SWAPPED = frozenset({5, 6, 7, 8})
+_SHRINK = Image.Resampling.LANCZOS
 _AGAIN = "download or copy it again"
+
+_LeastPx = Callable[[int, int], tuple[int, int]]
+"""From a photo's full size, upright, the width and height below which it must not be shrunk on load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,16 +73,51 @@ def tile_photo(content: bytes, tiling: Tiling, *, pixel_limit: int = PIXEL_LIMIT
 
     Raises: PhotoError, in one line without the path, whatever is wrong with the file.
     """
+
+    def canvas_px(width_px: int, height_px: int) -> tuple[int, int]:
+        return choose_grid(width_px, height_px, tiling).canvas_px(tiling.tile_px)
+
     _prepare_pillow(pixel_limit)
     try:
-        decoded = _decode(content, tiling, pixel_limit=pixel_limit, exact=exact)
+        decoded = _decode(content, None if exact else canvas_px, pixel_limit=pixel_limit)
         tiles = cut(decoded.image, choose_grid(decoded.width_px, decoded.height_px, tiling), tiling)
     except MemoryError as error:
-        raise PhotoError(
-            f"does not fit in memory ({len(content):,} bytes on disk): make it smaller, or read fewer photos at once"
-        ) from error
+        raise _too_large(content) from error
     digest = hashlib.sha256(content).hexdigest()
     return TiledPhoto(sha256=digest, width_px=decoded.width_px, height_px=decoded.height_px, tiles=tiles)
+
+
+def read_preview(path: Path, longer_px: int, *, pixel_limit: int = PIXEL_LIMIT) -> Preview:
+    """Read a file and make it small: see `preview_photo`. Raises: PhotoError, in one line without the path."""
+    return preview_photo(_read_bytes(path), longer_px, pixel_limit=pixel_limit)
+
+
+def preview_photo(content: bytes, longer_px: int, *, pixel_limit: int = PIXEL_LIMIT) -> Preview:
+    """Decode, turn upright, convert to sRGB and shrink one photo to `longer_px` on its longer side; never enlarge it.
+
+    Shrinks JPEGs on load and prepares Pillow as `tile_photo` does. Raises: PhotoError.
+    """
+
+    def size_px(width_px: int, height_px: int) -> tuple[int, int]:
+        scale = min(1.0, longer_px / max(width_px, height_px))
+        return max(1, round(width_px * scale)), max(1, round(height_px * scale))
+
+    _prepare_pillow(pixel_limit)
+    try:
+        decoded = _decode(content, size_px, pixel_limit=pixel_limit)
+        wanted = size_px(decoded.width_px, decoded.height_px)
+        small = decoded.image if decoded.image.size == wanted else decoded.image.resize(wanted, _SHRINK)
+        pixels = np.asarray(small)
+    except MemoryError as error:
+        raise _too_large(content) from error
+    digest = hashlib.sha256(content).hexdigest()
+    return Preview(sha256=digest, width_px=decoded.width_px, height_px=decoded.height_px, pixels=pixels)
+
+
+def _too_large(content: bytes) -> PhotoError:
+    return PhotoError(
+        f"does not fit in memory ({len(content):,} bytes on disk): make it smaller, or read fewer photos at once"
+    )
 
 
 def photo_size(path: Path) -> tuple[int, int] | None:
@@ -145,7 +186,8 @@ def _prepare_pillow(pixel_limit: int) -> None:
         warnings.filterwarnings("ignore", category=Warning, module=modules)
 
 
-def _decode(content: bytes, tiling: Tiling, *, pixel_limit: int, exact: bool) -> _Decoded:
+def _decode(content: bytes, least_px: _LeastPx | None, *, pixel_limit: int) -> _Decoded:
+    """Pixels of a file. Without `least_px` every pixel is decoded."""
     head = content[:HEAD_BYTES]
     format_ = format_of(head)
     if format_ is None:
@@ -153,7 +195,7 @@ def _decode(content: bytes, tiling: Tiling, *, pixel_limit: int, exact: bool) ->
     try:
         if format_ == "HEIC":
             return _decode_heic(content, pixel_limit)
-        return _decode_with_pillow(content, format_, tiling, pixel_limit=pixel_limit, exact=exact)
+        return _decode_with_pillow(content, format_, least_px, pixel_limit=pixel_limit)
     except (PhotoError, MemoryError):
         raise
     except Image.DecompressionBombError as error:  # Pillow's own, at twice our limit, before we can ask for the size
@@ -175,7 +217,7 @@ def _decode_heic(content: bytes, pixel_limit: int) -> _Decoded:
     return _Decoded(image=image, width_px=image.width, height_px=image.height)
 
 
-def _decode_with_pillow(content: bytes, format_: Format, tiling: Tiling, *, pixel_limit: int, exact: bool) -> _Decoded:
+def _decode_with_pillow(content: bytes, format_: Format, least_px: _LeastPx | None, *, pixel_limit: int) -> _Decoded:
     image = _open(io.BytesIO(content), format_)
     _check_size(image.size, pixel_limit)
     if isinstance(image, TiffImageFile):
@@ -186,10 +228,10 @@ def _decode_with_pillow(content: bytes, format_: Format, tiling: Tiling, *, pixe
     orientation = _orientation(image)
     swapped = orientation in _SIDES_SWAPPED
     width_px, height_px = image.size[::-1] if swapped else image.size
-    if isinstance(image, JpegImageFile) and not exact:
-        canvas = choose_grid(width_px, height_px, tiling).canvas_px(tiling.tile_px)
+    if isinstance(image, JpegImageFile) and least_px is not None:
+        least = least_px(width_px, height_px)
         # Pillow picks the smallest eighth, quarter, half or whole that is at least this on both sides.
-        image.draft(None, canvas[::-1] if swapped else canvas)
+        image.draft(None, least[::-1] if swapped else least)
     image.load()
     upright = to_srgb(_positive(image), bits=_depth_bits(image))
     method = _TRANSPOSE.get(orientation)
@@ -264,8 +306,6 @@ def _positive(image: ImageFile.ImageFile) -> Image.Image:
         return image
     if image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) != 0:
         return image
-    import numpy as np
-
     full = np.uint16((1 << _depth_bits(image)) - 1)
     positive = Image.fromarray(full - np.minimum(np.asarray(image).astype(np.uint16), full))
     positive.info = image.info

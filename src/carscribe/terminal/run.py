@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.text import Text
 
 from carscribe.catalog.work import Work
+from carscribe.check.faults import TITLES
 from carscribe.engines.demo_model import DISCLAIMER
 from carscribe.engines.hub import Transfer
 from carscribe.memory import BatchPlan
@@ -59,6 +60,8 @@ class RunView:
         row = self.screen.row
         count = sum(len(recipe.questions) for recipe in plan.recipes) * len(plan.languages)
         row("Photos", f"{len(plan.files):,} found{_ignored(plan.ignored)}")
+        if plan.skipped is not None:
+            row("Skipped", skipped_text(plan.skipped))
         if plan.metadata_match:
             for line in _metadata_lines(plan.metadata_match):
                 row("Metadata", line)
@@ -81,7 +84,7 @@ class RunView:
         """A bar of a download, and a function to call with how far it is; nothing is drawn before the first call."""
         columns = (TextColumn(f"Fetching {plain_line(model)}"), DownloadColumn())
         bar = self._bar(columns, TransferSpeedColumn(), TimeRemainingColumn(compact=True))
-        log = _Log(self.screen)
+        log = Log(self.screen)
         task = bar.add_task("", total=None)
 
         def seen(transfer: Transfer) -> None:
@@ -124,7 +127,7 @@ class RunView:
         self.tally = Tally()
         narrow = (TextColumn("{task.fields[rate]:.1f} photos/s"), TimeRemainingColumn(compact=True))
         bar = self._bar((MofNCompleteColumn(),), *narrow)
-        log = _Log(self.screen)
+        log = Log(self.screen)
         with bar:
             task = bar.add_task("", total=total, rate=0.0)
 
@@ -233,7 +236,7 @@ class RunView:
         )
 
 
-class _Log:
+class Log:
     """Lines of progress for a file, not more often than is useful."""
 
     def __init__(self, screen: Screen) -> None:
@@ -257,6 +260,18 @@ def _marked(marks: Counter[str]) -> str:
         return ", and all are fine now"
     reasons = [f"{why} ({count:,})" if len(marks) > 1 else why for why, count in marks.most_common()]
     return f", {marks.total():,} marked: {', '.join(reasons)}"
+
+
+def skipped_text(skipped: Mapping[str, int]) -> str:
+    """How many photos a check's report kept out of a run, and why.
+
+    >>> skipped_text({"blurry": 3, "near_duplicate": 1})
+    '4 photos that the check flagged: blurry 3, near-duplicates 1'
+    """
+    if not skipped:
+        return "none: no photo here is one that the check flagged"
+    why = ", ".join(f"{TITLES.get(kind, kind).lower()} {count:,}" for kind, count in skipped.items())  # type: ignore[call-overload]
+    return f"{sum(skipped.values()):,} photos that the check flagged: {why}"
 
 
 def _ignored(ignored: Mapping[str, int]) -> str:
