@@ -149,10 +149,8 @@ def _line_drawing(picture: Picture, opacity: float, _: random.Random) -> Picture
 
 
 FAULTS: Mapping[str, Planted] = {
-    "out of focus": Planted(
-        flag="blurry", unit="standard deviation, ‰ of the longer side", most=8, from_=3, plant=_out_of_focus
-    ),
-    "shaken": Planted(flag="blurry", unit="standard deviation, ‰ of the longer side", most=8, from_=3.5, plant=_shaken),
+    "out of focus": Planted(flag="blurry", unit="blur (standard deviation), ‰", most=8, from_=3, plant=_out_of_focus),
+    "shaken": Planted(flag="blurry", unit="blur (standard deviation), ‰", most=8, from_=3.5, plant=_shaken),
     "too little light": Planted(
         flag="dark", unit="stops below the meter", most=6, from_=3, plant=lambda p, stops, _: exposed(p, -stops)
     ),

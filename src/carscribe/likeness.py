@@ -32,8 +32,8 @@ MOST_CUT, CUT_STEP = 0.25, 0.05
 NEAR_BITS = 12
 """Hashes that differ in at most so many of 64 bits are looked at closer."""
 
-LIKE = 0.92
-"""Correlation of two sketches' brightness from which on they are one picture. Fixed by bench/cleaning.py."""
+LIKE = 0.94
+"""Correlation of two sketches' brightness from which on they are one picture: bench/cleaning.py."""
 
 COLOUR_APART = 12.0
 """Mean difference of colour (of 255, in the sixteenth of the window where it is largest) up to which they are."""

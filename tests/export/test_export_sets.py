@@ -78,6 +78,17 @@ def parts(taught: Path) -> Divided:
     return divided(taught, held_out=0.3, seed=1)
 
 
+def test_photos_that_a_check_put_together_stay_on_one_side(taught: Path, tmp_path: Path) -> None:
+    alone = divided(taught, held_out=0.3, seed=1)
+    together = [alone.learned[0], alone.held[0], alone.held[1]]
+    group = {"why": "near_duplicate", "photos": [{"photo": each.key, "sha256": each.sha256} for each in together]}
+    report = tmp_path / "check.json"
+    report.write_text(json.dumps({"carscribe_check": 1, "flagged": [], "groups": [group]}), "utf-8")
+    for seed in range(5):
+        held = {each.key for each in divided(taught, held_out=0.4, seed=seed, checked=report).held}
+        assert len(held & {each.key for each in together}) in {0, 3}
+
+
 @pytest.fixture
 def export(parts: Divided, to: Path) -> Export:
     """Exports the workspace's set, 7 photos to learn and 3 held out."""

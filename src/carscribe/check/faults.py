@@ -60,7 +60,7 @@ class Limits:
     blown_out: float = 0.2
     blurry: float = 1.9
     graphic: float = 0.015
-    near_duplicate: float = 0.92
+    near_duplicate: float = 0.94
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

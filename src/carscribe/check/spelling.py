@@ -44,14 +44,17 @@ def respelt(names: Mapping[str, int]) -> list[tuple[str, ...]]:
     """
     words = dict.fromkeys(word for name in names for word in words_of(name) if _may_slip(word))
     alike = _alike(list(words))
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault("".join(alike.get(word, word) for word in words_of(name)), []).append(name)
-    return [
-        tuple(sorted(group, key=lambda name: (-names[name], name)))
-        for key, group in groups.items()
-        if key and len(group) > 1
-    ]
+    listed = list(names)
+    first: dict[tuple[str, str], int] = {}
+    links = []
+    for place, name in enumerate(listed):
+        as_written, as_meant = one_spelling(name), "".join(alike.get(word, word) for word in words_of(name))
+        for key in (("written", as_written), ("meant", as_meant)) if as_written else ():
+            links.append((first.setdefault(key, place), place))
+    groups: dict[int, list[str]] = {}
+    for name, root in zip(listed, joined(len(listed), links), strict=True):
+        groups.setdefault(root, []).append(name)
+    return [tuple(sorted(group, key=lambda name: (-names[name], name))) for group in groups.values() if len(group) > 1]
 
 
 def _may_slip(word: str) -> bool:
