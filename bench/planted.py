@@ -1,7 +1,7 @@
 """Faults planted in pictures, each with a severity that goes down to nothing. For bench/cleaning.py.
 
 Of each, `from_` is the severity from which on a person who looks for it calls it a fault at first sight, set by eye on
-renders and real photographs before limits were fixed.
+renders and real photographs.
 """
 
 import io
