@@ -73,7 +73,7 @@ def test_scores_do_not_depend_on_how_many_logits_are_made_at_once(
     prompt = choice_prompt("Body?", ("sedan", "SUV", "white pearl two-tone paint"))
     requests = [Request(tiles=photo(seed, 1), prompts=(prompt,)) for seed in range(3)]
     together = engine.answer(requests)
-    monkeypatch.setattr("carscribe.engines.packed.LOGIT_ROWS", 3)
+    monkeypatch.setattr("carscribe.engines.packed.SCORED_ROWS", 3)
     for (one,), (other,) in zip(together, engine.answer(requests), strict=True):
         assert one.scores == pytest.approx(other.scores, rel=1e-5)
 

@@ -1,6 +1,7 @@
 """The typer application, and what its commands share."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON to standard output.")
 Dtype = Annotated[
     str,
     typer.Option(help="auto, bfloat16, float16 or float32; or, never by itself, fp8, int8 or int4: quantised weights."),
+]
+Photos = Annotated[
+    list[Path],
+    typer.Argument(help="A folder, a photo, or a list of paths (.jsonl, .json, .csv, .tsv, .parquet); several too."),
+]
+MetadataFile = Annotated[
+    Path | None, typer.Option(help="What was crawled with the photos: name and kind, as JSON, JSONL, CSV or TSV.")
+]
+MetadataKeys = Annotated[
+    str | None,
+    typer.Option(help="Which of its columns hold what, e.g. name=title,kind=segment,image=src.", metavar="MAP"),
 ]
 
 app = typer.Typer(

@@ -5,25 +5,15 @@ from typing import Annotated
 
 import typer
 
-from carscribe.cli.app import INTERRUPTED, AsJson, app, column_map, print_json
+from carscribe.cli.app import INTERRUPTED, AsJson, MetadataFile, MetadataKeys, Photos, app, column_map, print_json
 from carscribe.records import PIXEL_LIMIT
 
 
 @app.command()
 def check(
-    photos: Annotated[
-        list[Path],
-        typer.Argument(
-            help="A folder, a photo, or a list of paths (.jsonl, .json, .csv, .tsv, .parquet); several too."
-        ),
-    ],
-    metadata: Annotated[
-        Path | None, typer.Option(help="What was crawled with the photos: name and kind, as JSON, JSONL, CSV or TSV.")
-    ] = None,
-    metadata_keys: Annotated[
-        str | None,
-        typer.Option(help="Which of its columns hold what, e.g. name=title,kind=segment,image=src.", metavar="MAP"),
-    ] = None,
+    photos: Photos,
+    metadata: MetadataFile = None,
+    metadata_keys: MetadataKeys = None,
     report: Annotated[
         Path | None,
         typer.Option(help="Also write all that was found, as JSON: for describe --skip-flagged and finetune."),

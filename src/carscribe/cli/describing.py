@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carscribe.cli.app import INTERRUPTED, SOME_SET_ASIDE, AsJson, Dtype, app, column_map, print_json
+from carscribe.cli.app import (
+    INTERRUPTED,
+    SOME_SET_ASIDE,
+    AsJson,
+    Dtype,
+    MetadataFile,
+    MetadataKeys,
+    Photos,
+    app,
+    column_map,
+    print_json,
+)
 from carscribe.records import PIXEL_LIMIT
 
 if TYPE_CHECKING:
@@ -27,25 +38,15 @@ LENGTHS_BUDGET = "clip"
 
 @app.command()
 def describe(
-    photos: Annotated[
-        list[Path],
-        typer.Argument(
-            help="A folder, a photo, or a list of paths (.jsonl, .json, .csv, .tsv, .parquet); several too."
-        ),
-    ],
+    photos: Photos,
     workspace: Annotated[
         Path | None,
         typer.Option(
             "--workspace", "-w", help="A folder that keeps every answer: stop and start at any moment, export later."
         ),
     ] = None,
-    metadata: Annotated[
-        Path | None, typer.Option(help="What was crawled with the photos: name and kind, as JSON, JSONL, CSV or TSV.")
-    ] = None,
-    metadata_keys: Annotated[
-        str | None,
-        typer.Option(help="Which of its columns hold what, e.g. name=title,kind=segment,image=src.", metavar="MAP"),
-    ] = None,
+    metadata: MetadataFile = None,
+    metadata_keys: MetadataKeys = None,
     skip_flagged: Annotated[
         Path | None, typer.Option(help="Leave out what `carscribe check` flagged: the file of its --report.")
     ] = None,

@@ -216,7 +216,7 @@ def decode(
     quantum: int = 1,
     sampler: Sampler | None = None,
     graphs: Graphs | None = None,
-    late: bool | None = None,
+    late: bool = False,
 ) -> torch.Tensor:
     """The answers' token ids, int64 [B, R, T] on the CPU, T the largest cap; what follows an end or a cap is noise.
 
@@ -229,7 +229,6 @@ def decode(
     """
     columns = _Columns(packed, cache, layout, caps, end_ids, sampler)
     state = columns.begin(hidden, layout)
-    late = hidden.is_cuda if late is None else late
     todo, graph, fresh = columns.steps - 1, None, True
     look: _Look | None = None
     smaller = columns.compact(state, caps.numpy().flatten() == 0 if late else state.done.cpu().numpy(), quantum)

@@ -20,13 +20,10 @@ from transformers.cache_utils import Cache
 
 from carscribe.engines.device import sent
 from carscribe.engines.layers import FusedLayer, fused
-from carscribe.memory import shape_of
+from carscribe.memory import SCORED_ROWS, shape_of
 
 ATTENTION = "carscribe_packed"
 """The name under which `packed_attention` is known to transformers."""
-
-LOGIT_ROWS = 256
-"""Rows of logits made at once when scoring: 256 × 151,674 float32 values are 155 MB."""
 
 MASKED = -65504.0
 """What is added to a masked score: the least of float16, next to which nothing is left of it."""
@@ -296,12 +293,12 @@ class PackedModel:
         """Float32 [M]: log P of token scored[:, 1] after what hidden [U, hidden] has at scored[:, 0]."""
         order = np.argsort(scored[:, 0], kind="stable")
         places, tokens = scored[order, 0], scored[order, 1]
-        starts = range(0, len(hidden), LOGIT_ROWS)
-        ends = np.searchsorted(places, [start + LOGIT_ROWS for start in starts]).tolist()
+        starts = range(0, len(hidden), SCORED_ROWS)
+        ends = np.searchsorted(places, [start + SCORED_ROWS for start in starts]).tolist()
         at, token = sent(places, self.device), sent(tokens, self.device)
         found = torch.empty(len(scored), dtype=torch.float32, device=self.device)
         for start, first, end in zip(starts, [0, *ends], ends, strict=False):
-            logits = self.logits(hidden[start : start + LOGIT_ROWS]).float()
+            logits = self.logits(hidden[start : start + SCORED_ROWS]).float()
             row = at[first:end] - start
             found[first:end] = logits[row, token[first:end]] - logits.logsumexp(-1)[row]
         return torch.empty_like(found).index_copy_(0, sent(order, self.device), found)
