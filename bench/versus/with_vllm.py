@@ -6,7 +6,7 @@ usage: python bench/versus/with_vllm.py --model DIR --work DIR --to FILE [--docu
 DIR needs no weights: they are made up (load_format="dummy"). Tuned: files shrunk on load by threads, resized to the
 canvas, its image processor on the GPU, prefix caching by the photo's name, and reading is taken to overlap wholly with
 generating: a row's time is the longer of the two. Ways: photo by photo, the first question of every photo and then the
-rest, and one JSON answer that holds all eight aspects.
+rest, and one JSON answer that holds all of them.
 """
 
 import argparse
@@ -121,9 +121,9 @@ def main() -> None:
         files = make_files(options.work, tiles, options.photos)
         for work in options.works:
             for way in options.ways if len(questions(work)) > 1 else ["photo"]:
-                asked = (together(),) if way == "json" else questions(work)
+                asked = (together(work),) if way == "json" else questions(work)
                 warm = contender.run(take(files, 0, min(len(files), options.warm)), asked, tiles, way)
-                wanted = max(24, round(options.seconds * 1.1 * warm["photos_per_s"]))
+                wanted = max(24, round(options.seconds * 1.2 * warm["photos_per_s"]))
                 row = contender.run(take(files, 0, min(wanted, len(files))), asked, tiles, way)
                 figures["rows"].append({"work": work, "way": way, "tiles": tiles, **row})
                 print(json.dumps(figures["rows"][-1]), flush=True)

@@ -3,6 +3,7 @@
 import argparse
 import os
 import random
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -34,21 +35,29 @@ ASPECTS = (
 LENGTHS = (4, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 15, 16, 17, 18, 19, 20, 22, 24, 40)
 """New tokens of an open answer of `designer`: mean 12.7, 95th percentile 24, most 40."""
 
-JSON_TOKENS = 200
+KEY_TOKENS = 5
+"""What a key takes in an answer as JSON: eight answers of 20 tokens become one of 200."""
+
 CHOICE_TOKENS = 3
 """What an engine without choices generates for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A question's text, and how many tokens its answer has: None where it is drawn from LENGTHS."""
+    """A question's text, and how many tokens its answer has: None where it is drawn from LENGTHS.
+
+    One that holds others, `parts`, is answered as JSON, with a key for each.
+    """
 
     text: str
-    new_tokens: int | None
+    new_tokens: int | None = None
     choice: bool = False
+    parts: tuple["Question", ...] = ()
 
     def tokens(self, photo: int, at: int) -> int:
         """How many tokens the answer about this photo has; the same for every contender."""
+        if self.parts:
+            return sum(KEY_TOKENS + part.tokens(photo, i) for i, part in enumerate(self.parts))
         if self.new_tokens is not None:
             return self.new_tokens
         return random.Random(photo * 1000 + at).choice(LENGTHS)
@@ -88,11 +97,18 @@ def questions(work: str) -> tuple[Question, ...]:
     )
 
 
-def together() -> Question:
-    """All eight at once, as one answer."""
-    return Question(
-        text=f"Answer as JSON with a short phrase for each of: {', '.join(ASPECTS)}.", new_tokens=JSON_TOKENS
-    )
+def together(work: str) -> Question:
+    """All questions of `work` at once, as one answer; what several begin with is said once."""
+    asked = questions(work)
+    text = f"Answer as JSON with a short phrase for each of: {', '.join(ASPECTS)}."
+    if work != "eight":
+        firsts = Counter(question.text.partition(". ")[0] + ". " for question in asked)
+        shared = [first for first, times in firsts.items() if times > 1]
+        begins = [next((first for first in shared if question.text.startswith(first)), "") for question in asked]
+        rest = [question.text.removeprefix(first) for question, first in zip(asked, begins, strict=True)]
+        numbered = "\n".join(f"{i}. {each}" for i, each in enumerate(rest, 1))
+        text = f"{''.join(shared)}Answer as JSON, with a key for each number.\n{numbered}"
+    return Question(text=text, parts=asked)
 
 
 def make_files(folder: Path, tiles: int, count: int) -> list[Path]:

@@ -37,7 +37,8 @@ def test_of_a_gpu_no_more_is_free_than_the_memory_fraction_leaves(
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free_gib * GIB, TOTAL_GIB * GIB))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: reserved_gib * GIB)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: allocated_gib * GIB)
-    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda _: fraction)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", {1: fraction}.__getitem__)  # by its index alone
     assert free_bytes(torch.device("cuda")) == pytest.approx(expected_gib * GIB, abs=1)
 
 

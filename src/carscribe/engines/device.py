@@ -81,7 +81,8 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         reserved = torch.cuda.memory_reserved(device)
-        allowed = int(torch.cuda.get_per_process_memory_fraction(device) * total) - reserved
+        index = torch.cuda.current_device() if device.index is None else device.index
+        allowed = int(torch.cuda.get_per_process_memory_fraction(index) * total) - reserved
         return int(min(free, allowed) + reserved - torch.cuda.memory_allocated(device))
     import psutil
 
