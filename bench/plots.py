@@ -1,6 +1,6 @@
-"""Draws the pictures of docs/performance.md from what the benches wrote into bench/results/.
+"""Draws the pictures of docs/ from what the benches, and the demo model's training, left in bench/results/.
 
-usage: python bench/plots.py [--results bench/results] [--to docs] [--only versus stages memory flat batches]
+usage: python bench/plots.py [--results bench/results] [--to docs] [--only versus stages memory flat batches demo-model]
 
 A picture whose results are not there yet is left out, with the reason; one that is in docs already stays as it is. The
 GPU stands in a title when the results name it; those in versus/ do not, and are taken to be of one machine. Colours are
@@ -341,13 +341,36 @@ def batches(results: Path) -> Figure:
     return figure
 
 
+def demo_model(results: Path) -> Figure:
+    """Loss and tokens right of the demo model's training, over all its runs; dotted lines where a run began."""
+    (found,) = found_in(results, "demo_training.json")
+    curve = found["curve"]
+    seen = [row["photos_seen"] / 1e6 for row in curve]
+    figure = picture("Training of the demo model", 3.4)
+    panels = figure.subplots(1, 2)
+    for panel, key, name in zip(panels, ("loss", "tokens_right"), ("loss a token", "tokens right"), strict=True):
+        panel.plot(seen, [row[key] for row in curve], color=BLUE, linewidth=2)
+        for before, row, at in zip(curve, curve[1:], seen, strict=False):
+            if row["run"] != before["run"]:
+                panel.axvline(at, color=BLACK, linestyle=":", linewidth=1)
+        panel.set(xlim=(0, seen[-1]), xlabel="photos seen, in millions", ylabel=name)
+        panel.grid(alpha=0.3)
+    panels[0].set_yscale("log")
+    plain(panels[0].yaxis, (0.1, 0.2, 0.5, 1, 2, 5))
+    panels[1].set_ylim(0, 1)
+    return figure
+
+
 PICTURES: Mapping[str, Callable[[Path], Figure]] = {
     "versus": versus,
     "stages": stages,
     "memory": memory,
     "flat": flat,
     "batches": batches,
+    "demo-model": demo_model,
 }
+NAMES = {"demo-model": "demo-model-curve"}
+"""Where the picture is not one of docs/performance.md."""
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -366,7 +389,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PICTURES, default=list(PICTURES))
     options = parser.parse_args()
     for name in options.only:
-        path = options.to / f"performance-{name}.png"
+        path = options.to / f"{NAMES.get(name, f'performance-{name}')}.png"
         try:
             figure = PICTURES[name](options.results)
         except NotThereError as reason:

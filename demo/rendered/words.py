@@ -53,7 +53,6 @@ CHOICES = ("body_type", "main_colour")
 """Attributes that `designer` asks for as a choice: questions of the same id, the values in the order of the choices."""
 
 _MOST_WORDS: Mapping[Language, int] = MappingProxyType({"en": 12, "ko": 8})
-_FEWER_WORDS: Mapping[tuple[str, Language], int] = MappingProxyType({("body", "en"): 10, ("colour", "en"): 10})
 _TRIES = 8
 _SLOT = re.compile(r"\{(?P<names>[\w+]+)(?::(?P<form>[^}]+))?\}")
 _NO_ARTICLE = frozenset({"paint", "paintwork", "cladding", "trim"})
@@ -65,13 +64,13 @@ _FINAL_OF_LETTER = MappingProxyType({"L": _RIEUL, "M": 16, "N": 4, "R": _RIEUL})
 """The final consonant of a Latin letter's Korean name, 엘 or 엠; the others end in a vowel."""
 
 
-def word_limit(question_id: str, language: Language) -> int:
-    """How many words the recipe `designer` allows an answer to one of its open questions.
+def word_limit(language: Language) -> int:
+    """How many words the recipe `designer` allows an answer to an open question.
 
-    >>> word_limit("colour", "en"), word_limit("wheels", "en"), word_limit("wheels", "ko")
-    (10, 12, 8)
+    >>> word_limit("en"), word_limit("ko")
+    (12, 8)
     """
-    return _FEWER_WORDS.get((question_id, language), _MOST_WORDS[language])
+    return _MOST_WORDS[language]
 
 
 def answers(record: CarRecord, language: Language, *, chance: random.Random | None = None) -> Mapping[QuestionKey, str]:
@@ -145,7 +144,7 @@ class _Speaker:
 
     def phrases_within_limit(self, aspect: str) -> str:
         """The answer to an open question of `designer`. Where synonyms take too many words, the canonical one."""
-        limit = word_limit(aspect, self._language)
+        limit = word_limit(self._language)
         for _ in range(_TRIES):
             text = ", ".join(self.phrases(aspect)) or self.choose(vocabulary().unseen[aspect, self._language])
             if len(text.split()) <= limit:

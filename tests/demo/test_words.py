@@ -81,12 +81,12 @@ def test_open_answers_keep_the_recipes_limit_of_words(language: Language) -> Non
     for aspect in ASPECTS:
         stated = re.search(r"at most (\d+) words|(\d+)단어 이내", asked[aspect])
         assert stated is not None
-        assert word_limit(aspect, language) == int(stated[1] or stated[2])
+        assert word_limit(language) == int(stated[1] or stated[2])
     for record in RECORDS:
         for varied in (False, True):
             for (_, question), text in worded(record, language, varied=varied).items():
                 if question in ASPECTS:
-                    assert 1 <= len(text.split()) <= word_limit(question, language), text
+                    assert 1 <= len(text.split()) <= word_limit(language), text
                     assert not text.endswith("."), text
 
 
