@@ -101,7 +101,8 @@ def test_whatever_comes_nothing_is_compiled_twice(
 def test_a_long_run_is_compiled_and_a_short_one_not(
     random_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = LocalEngine(open_checkpoint(str(random_checkpoint())), device="cpu", dtype="float32")
+    said = list[str]()
+    engine = LocalEngine(open_checkpoint(str(random_checkpoint())), device="cpu", dtype="float32", say=said.append)
     compiled = list[None]()
     monkeypatch.setattr(engine._packed, "compile", lambda: compiled.append(None))
     monkeypatch.setattr("os.environ", dict(os.environ))
@@ -113,15 +114,22 @@ def test_a_long_run_is_compiled_and_a_short_one_not(
         engine.answer(requests_of(1, 1, 1, 2))
         counts.append(len(compiled))
     assert counts == [0, 0, 1, 1, 1]
+    assert [line.partition(" ")[0] for line in said] == ["Compiling"]
 
 
+@pytest.mark.parametrize("listening", [True, False])
 def test_a_compiler_that_fails_is_told_of_and_done_without(
-    random_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    random_checkpoint: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    listening: bool,
 ) -> None:
     def broken(*_: Any) -> Any:
         raise RuntimeError("no C compiler")
 
-    engine = LocalEngine(open_checkpoint(str(random_checkpoint())), device="cpu", dtype="float32")
+    said = list[str]()
+    say = said.append if listening else None
+    engine = LocalEngine(open_checkpoint(str(random_checkpoint())), device="cpu", dtype="float32", say=say)
     requests = requests_of(2, 3, 2, 5)
     expected = engine.answer(requests)
     compile_ = engine._packed.compile
@@ -129,6 +137,6 @@ def test_a_compiler_that_fails_is_told_of_and_done_without(
     monkeypatch.setattr("os.environ", dict(os.environ))
     engine._until_compiled_s = 0.0
     assert engine.answer(requests) == expected
-    assert "not compiled" in caplog.text
+    assert "not compiled" in ("".join(said) if listening else caplog.text)
     assert engine.answer(requests) == expected
     torch._dynamo.reset()

@@ -93,6 +93,7 @@ class ModelChoice:
             weights=weights_identity(checkpoint) if checkpoint.revision else None,  # of a folder it may take long
             adapter=self.adapter,
             compiled=self.compiled,
+            say=say,
         )
 
 

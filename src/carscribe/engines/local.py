@@ -110,17 +110,19 @@ class LocalEngine:
         weights: str | None = None,
         adapter: Adapter | None = None,
         compiled: bool = True,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         """Load the weights onto `device` ("cpu", "cuda", "cuda:1", …) as `dtype` ("float32", "bfloat16", "float16").
 
-        On a GPU layers are `compiled` once a run turns out long enough to gain by it.
+        On a GPU layers are `compiled` once a run turns out long enough to gain by it; `say` is told when, and when they
+        cannot be. Without it the log is told of the latter.
 
         As "fp8", "int8" or "int4" the projections of the language model's layers are quantised while they are read,
         and all else is in what the device computes in. An adapter is merged before that, in the host's memory.
 
         Raises: CheckpointError when the weights do not fit the config; OutOfMemoryError when they do not fit at all.
         """
-        self._checkpoint, self._adapter = checkpoint, adapter
+        self._checkpoint, self._adapter, self._say = checkpoint, adapter, say
         self._device, self._dtype = torch.device(device), dtype
         self._prompts = PromptEncoder(checkpoint)
         cuda = self._device.type == "cuda"
@@ -215,12 +217,14 @@ class LocalEngine:
         self._until_compiled_s = math.inf
         kept = Path.home() / ".cache" / "carscribe" / "compiled"  # torch's own choice, in /tmp, is gone the next day
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept))
+        if self._say is not None:
+            self._say("Compiling layers: up to a minute, kept for later runs; --no-compile goes without.")
         try:
             self._packed.compile()
         except Exception as error:  # noqa: BLE001 - compilers fail in ways of their own, and answers do not need them
-            logging.getLogger(__name__).warning(
-                "Layers are not compiled on this machine (%s); going on as they are. --no-compile does not try.",
-                first_line(error),
+            (self._say or logging.getLogger(__name__).warning)(
+                f"Layers are not compiled on this machine ({first_line(error)}); going on as they are. --no-compile "
+                "does not try."
             )
         if self._graphs is not None:
             self._graphs.clear()
