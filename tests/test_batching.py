@@ -143,7 +143,7 @@ def test_each_step_down_is_said() -> None:
         "Out of memory with 4 photos of 7 tiles; going on with 2 at once.",
         "Out of memory with 2 photos of 7 tiles; going on with 1 at once.",
     ]
-    assert said[2].startswith("Out of memory with one photo of 7 tiles; from here on")
+    assert said[2].startswith("Out of memory with 1 photo of 7 tiles; from here on")
 
 
 def test_a_photo_that_vanished_before_it_was_cut_again_is_set_aside() -> None:

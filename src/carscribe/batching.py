@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from carscribe.asking_again import asks_again, with_second_answers
 from carscribe.engines import Engine, Overlapping
 from carscribe.errors import EngineError, OutOfMemoryError, PhotoError
+from carscribe.plaintext import counted
 from carscribe.records import Answer, PhotoFile, PhotoResult, Prompt, Request, TiledPhoto
 
 LOOK_AHEAD_TILES = 2048
@@ -317,5 +318,4 @@ def _requests(rows: Sequence[Pending]) -> list[Request]:
 
 
 def _size(rows: Sequence[Pending]) -> str:
-    photos = "one photo" if len(rows) == 1 else f"{len(rows)} photos"
-    return f"{photos} of {rows[0].tiles} tiles"
+    return f"{counted(len(rows), 'photo')} of {counted(rows[0].tiles, 'tile')}"

@@ -11,6 +11,15 @@ MODEL_MARK = re.compile(
 """A special token of a model, written out."""
 
 
+def counted(count: int, noun: str) -> str:
+    """A count and its noun, in the plural unless it is one.
+
+    >>> counted(1, "photo"), counted(2000, "photo")
+    ('1 photo', '2,000 photos')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def plain_line(text: str) -> str:
     """Text as one line: format characters go; control characters, lone surrogates and white space become one space.
 

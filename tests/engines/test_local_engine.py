@@ -104,7 +104,7 @@ def test_each_way_of_running_out_of_memory_is_one_error_and_the_engine_goes_on(
         raise trouble
 
     engine._packed.ask = fail  # type: ignore[method-assign]
-    with pytest.raises(OutOfMemoryError, match="1 photos of 1 tiles") as caught:
+    with pytest.raises(OutOfMemoryError, match="1 photo of 1 tile") as caught:
         engine.answer([request])
     assert caught.value.__context__ is None, "the failed batch's tensors must not stay alive in the error"
     engine._packed.ask = ask  # type: ignore[method-assign]

@@ -1,12 +1,11 @@
 """The sheet: what was flagged, with the pictures, as one HTML file. Nothing is loaded from elsewhere."""
 
 from collections.abc import Iterator
-from importlib.resources import files
-from string import Template
 
 from carscribe.check.faults import FAULTS, METADATA_FAULTS, TITLES, FaultKind, limits_json
 from carscribe.check.report import CheckedPhoto, Group, Report
-from carscribe.evaluate.page_tables import number, table, text
+from carscribe.pages.pieces import facts, number, page, table, text
+from carscribe.plaintext import counted
 from carscribe.reading_ahead import read_ahead
 from carscribe.thumbnails import thumbnail
 
@@ -18,9 +17,9 @@ _GROUPED: frozenset[FaultKind] = frozenset({"same_bytes", "near_duplicate"})
 
 def render_page(report: Report) -> str:
     """The sheet as HTML. All text that is not the sheet's own is escaped."""
-    template = Template(files("carscribe.check").joinpath("page.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        title=text(f"{len(report.flagged):,} of {report.read:,} photos are flagged"),
+    return page(
+        "carscribe.check",
+        title=f"{len(report.flagged):,} of {report.read:,} photos are flagged",
         about=_about(report),
         counts=_counts(report),
         sections="".join(_sections(report)),
@@ -34,7 +33,7 @@ def _about(report: Report) -> str:
         "Skipped": f"{sum(photo.skip for photo in report.flagged):,} by describe --skip-flagged",
         "Limits": limits,
     }
-    return "".join(f"<dt>{text(head)}</dt><dd>{text(told)}</dd>" for head, told in rows.items())
+    return facts(rows)
 
 
 def _counts(report: Report) -> str:
@@ -68,12 +67,12 @@ def _photos(report: Report, kind: FaultKind) -> str:
         for photo, picture in zip(shown, pictures, strict=True)
     )
     note = '<p class="soft">Of the metadata, not of the picture: not skipped.</p>' if kind in METADATA_FAULTS else ""
-    return f'{_head(kind, len(flagged), len(shown), "photos")}{note}<div class="photos">{articles}</div>'
+    return f'{_head(kind, len(flagged), len(shown), "photo")}{note}<div class="photos">{articles}</div>'
 
 
 def _head(kind: FaultKind, count: int, shown: int, what: str) -> str:
     more = f"; {shown:,} are shown, all are in the report" if shown < count else ""
-    return f'<h2 id="{kind}">{text(TITLES[kind])} <span class="soft">{count:,} {what}{more}</span></h2>'
+    return f'<h2 id="{kind}">{text(TITLES[kind])} <span class="soft">{counted(count, what)}{more}</span></h2>'
 
 
 def _value(photo: CheckedPhoto, kind: FaultKind) -> float:
@@ -95,7 +94,7 @@ def _groups(report: Report, kind: FaultKind) -> str:
     if not groups:
         return ""
     shown = groups[:MOST_GROUPS]
-    return _head(kind, len(groups), len(shown), "groups") + "".join(map(_group, shown))
+    return _head(kind, len(groups), len(shown), "group") + "".join(map(_group, shown))
 
 
 def _group(group: Group) -> str:

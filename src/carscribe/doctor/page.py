@@ -2,12 +2,8 @@
 
 import base64
 import io
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
-from importlib.resources import files
-from string import Template
 from typing import TYPE_CHECKING
 
 from carscribe.doctor.comparing import TokenComparison
@@ -15,14 +11,13 @@ from carscribe.doctor.fidelity import FidelityReport, SeenPhoto
 from carscribe.doctor.findings import Finding
 from carscribe.doctor.judging import choice_agrees, is_tie, tie_limit
 from carscribe.engines.demo_model import DISCLAIMER
-from carscribe.plaintext import plain_line
+from carscribe.pages.pieces import facts, page, without_folders
+from carscribe.pages.pieces import text as escaped
 
 if TYPE_CHECKING:
     from PIL import Image
 
 JPEG_QUALITY = 78
-FOLDERS = re.compile(r"(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\:;,()'\"<>]+){2,}[/\\]?")
-"""A path of at least two steps, as error messages hold them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,21 +28,12 @@ class _Row:
     stands_out: bool = False
 
 
-def without_folders(text: str) -> str:
-    """Text in which of each path only the last step is left. Model names of a hub have no slash in front.
-
-    >>> without_folders("/home/kim/models/mine requires x; OpenGVLab/InternVL3-8B-hf")
-    '…/mine requires x; OpenGVLab/InternVL3-8B-hf'
-    """
-    return FOLDERS.sub(lambda path: "…/" + re.split(r"[/\\]", path[0].rstrip("/\\"))[-1], text)
-
-
 def render_page(report: FidelityReport, findings: Sequence[Finding]) -> str:
     """The page as HTML. All text that is not the page's own is escaped."""
-    template = Template(files("carscribe.doctor").joinpath("page.html").read_text(encoding="utf-8"))
     agreeing = sum(fact.agrees is True for fact in (*report.facts, *report.processing))
-    return template.substitute(
-        title=_text(f"{report.model} in Carscribe"),
+    return page(
+        "carscribe.doctor",
+        title=without_folders(f"{report.model} in Carscribe"),
         disclaimer=_text(DISCLAIMER if report.model == "demo" else ""),
         about=_about(report),
         findings="".join(map(_finding, findings)),
@@ -68,7 +54,7 @@ def render_page(report: FidelityReport, findings: Sequence[Finding]) -> str:
 
 def _text(text: str) -> str:
     """Text from anywhere, safe to stand in the page."""
-    return escape(without_folders(plain_line(text)))
+    return escaped(without_folders(text))
 
 
 def _about(report: FidelityReport) -> str:
@@ -81,7 +67,7 @@ def _about(report: FidelityReport) -> str:
         "With": ", ".join(f"{name} {version}" for name, version in report.versions.items()),
         "Asked": f"{len(report.photos)} photos, {len(questions)} questions each, in {report.language}",
     }
-    return "".join(f"<dt>{_text(head)}</dt><dd>{_text(told)}</dd>" for head, told in rows.items())
+    return facts({head: without_folders(told) for head, told in rows.items()})
 
 
 def _finding(finding: Finding) -> str:

@@ -39,6 +39,7 @@ from carscribe.engines.prompting import PromptEncoder
 from carscribe.engines.quantising import quantisation, quantise
 from carscribe.errors import CheckpointError, EngineError, NumericsError
 from carscribe.packing import Branch, Layout, common_prefix, lay_out, round_up
+from carscribe.plaintext import counted
 from carscribe.records import Answer, EngineCard, Prompt, Request, Tiling
 
 PREFIX_QUANTUM = 8
@@ -452,7 +453,9 @@ class LocalWork:
         self._places = [i for i, request in enumerate(requests) if request.prompts]
         asked = [requests[i] for i in self._places]
         self._batch = engine._prepare(asked) if asked else None
-        self._what = f"a batch of {len(asked)} photos of {len(asked[0].tiles)} tiles" if asked else ""
+        self._what = ""
+        if asked:
+            self._what = f"a batch of {counted(len(asked), 'photo')} of {counted(len(asked[0].tiles), 'tile')}"
         self._begun: _Begun | None = None
         self._said: _Said | None = None
         self._began_s = 0.0

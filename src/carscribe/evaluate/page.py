@@ -1,19 +1,17 @@
 """The report as one page to post: no scripts, nothing loaded from elsewhere, no folders of this machine."""
 
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
-from carscribe.doctor.page import without_folders
 from carscribe.evaluate.comparing import ComparedWhole, Comparison
 from carscribe.evaluate.judging import AttributeMeasure, Judged
 from carscribe.evaluate.page_probes import probe_section
-from carscribe.evaluate.page_tables import gap, number, percent, percents, table, text
+from carscribe.evaluate.page_shares import gap, percent, percents
 from carscribe.evaluate.page_texts import agreement_section, texts_section
 from carscribe.evaluate.plots import difference_bar, points, ranked, reliability_plot, shade, share_bar
 from carscribe.evaluate.report import Report, WorstPhoto
 from carscribe.evaluate.vocabulary import shipped_vocabulary
+from carscribe.pages.pieces import facts, number, page, table, text, without_folders
 from carscribe.thumbnails import thumbnail
 
 _SOURCES = {"labels": "labels", "kind": "the crawled kind"}
@@ -21,11 +19,11 @@ _SOURCES = {"labels": "labels", "kind": "the crawled kind"}
 
 def render_page(report: Report) -> str:
     """The page as HTML. All text that is not the page's own is escaped."""
-    template = Template(files("carscribe.evaluate").joinpath("page.html").read_text(encoding="utf-8"))
     model = " and ".join(report.models)
     notes = "".join(f"<li>{text(without_folders(note))}</li>" for note in report.notes)
-    return template.substitute(
-        title=text(f"How good are the answers of {model}?"),
+    return page(
+        "carscribe.evaluate",
+        title=f"How good are the answers of {model}?",
         disclaimer=f'<p class="banner">{text(report.disclaimer)}</p>' if report.disclaimer else "",
         about=_about(report),
         notes=f'<ul class="notes">{notes}</ul>' if notes else "",
@@ -53,7 +51,7 @@ def _about(report: Report) -> str:
         "Photos": f"{report.photos:,} with {report.answers:,} answers",
         "Judged by": judged or "nothing: there are no labels",
     }
-    return "".join(f"<dt>{text(head)}</dt><dd>{text(told)}</dd>" for head, told in rows.items())
+    return facts(rows)
 
 
 def _right(report: Report) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """The part of the page about choices that were asked again: in reverse order, and of a grey picture."""
 
-from carscribe.evaluate.page_tables import gap, number, percent, percents, table, text
+from carscribe.evaluate.page_shares import gap, percent, percents
 from carscribe.evaluate.probes import OrderMeasure, PriorMeasure, ProbedChoice
 from carscribe.evaluate.report import Report
+from carscribe.pages.pieces import number, table, text
 
 
 def probe_section(report: Report) -> str:

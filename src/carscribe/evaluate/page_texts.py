@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from carscribe.evaluate.page_tables import number, percent, percents, table, text
+from carscribe.evaluate.page_shares import percent, percents
 from carscribe.evaluate.report import Report
 from carscribe.evaluate.texts import DescriptionMeasure
+from carscribe.pages.pieces import number, table, text
 
 
 def agreement_section(report: Report) -> str:

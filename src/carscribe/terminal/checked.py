@@ -11,7 +11,7 @@ from rich.text import Text
 
 from carscribe.check.faults import FAULTS, METADATA_FAULTS, TITLES
 from carscribe.check.report import CheckedPhoto, Report
-from carscribe.plaintext import plain_line
+from carscribe.plaintext import counted, plain_line
 from carscribe.terminal.run import Log
 from carscribe.terminal.screen import Screen, duration
 
@@ -68,7 +68,9 @@ class CheckView:
         screen = self.screen
         rate = report.read / max(report.seconds, 1e-9)
         of = f" of {report.photos:,}: stopped" if report.stopped else ""
-        screen.result("Checked", f"{report.read:,} photos{of} in {duration(report.seconds)}, {rate:.1f} photos/s")
+        screen.result(
+            "Checked", f"{counted(report.read, 'photo')}{of} in {duration(report.seconds)}, {rate:.1f} photos/s"
+        )
         if any(report.counts().values()):
             screen.show()
             screen.show(_table(report))
@@ -77,7 +79,9 @@ class CheckView:
         skipped = sum(photo.skip for photo in report.flagged)
         only = len(report.flagged) - skipped
         also = f"; {only:,} more for metadata alone, or for a fault that is kept" if only else ""
-        screen.result("Flagged", f"{skipped:,} photos that describe can skip{also}" if report.flagged else "nothing")
+        screen.result(
+            "Flagged", f"{counted(skipped, 'photo')} that describe can skip{also}" if report.flagged else "nothing"
+        )
         for head, path in (("Report", report_file), ("Page", html)):
             if path:
                 screen.row(head, str(path))

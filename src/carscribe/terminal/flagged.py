@@ -10,7 +10,7 @@ from rich.text import Text
 
 from carscribe.flags import FlaggedPhoto
 from carscribe.output import flag_json
-from carscribe.plaintext import plain_line
+from carscribe.plaintext import counted, plain_line
 from carscribe.records import Flag, FlagCounts
 from carscribe.terminal.screen import Screen
 
@@ -33,8 +33,7 @@ def flagged_text(counts: FlagCounts) -> str:
         return "no photos"
     kind = f"{counts.kind:,} against the crawled kind" if counts.kind else ""
     unsure = f"{counts.unsure:,} unsure" if counts.unsure else ""
-    photos = "1 photo" if counts.photos == 1 else f"{counts.photos:,} photos"
-    return f"{photos} ({', '.join(part for part in (kind, unsure) if part)})"
+    return f"{counted(counts.photos, 'photo')} ({', '.join(part for part in (kind, unsure) if part)})"
 
 
 def why_flagged(flag: Flag) -> str:

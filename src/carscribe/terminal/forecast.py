@@ -9,6 +9,7 @@ from rich.text import Text
 
 from carscribe.forecast import Asking, Forecast, TilesForecast
 from carscribe.memory import NAMED_ONLY, QUANTISED, RUNTIME_BYTES
+from carscribe.plaintext import counted
 from carscribe.terminal.screen import GIB, Screen, gib
 
 HEAD_CELLS, CELLS = 42, 10
@@ -191,7 +192,7 @@ def _why_no_speed(forecast: Forecast) -> str:
 
 
 def _tiles(count: int) -> str:
-    return "1 tile" if count == 1 else f"{count} tiles"
+    return counted(count, "tile")
 
 
 def _gib(size_bytes: int) -> str:
