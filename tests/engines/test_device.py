@@ -38,8 +38,22 @@ def test_of_a_gpu_no_more_is_free_than_the_memory_fraction_leaves(
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: reserved_gib * GIB)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: allocated_gib * GIB)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "memory_snapshot", list)
     monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", {1: fraction}.__getitem__)  # by its index alone
     assert free_bytes(torch.device("cuda")) == pytest.approx(expected_gib * GIB, abs=1)
+
+
+def test_what_graphs_hold_unused_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    def segment(device: int, pool: tuple[int, int], total: int, allocated: int) -> dict[str, object]:
+        return {"device": device, "segment_pool_id": pool, "total_size": total, "allocated_size": allocated}
+
+    held = [segment(0, (0, 0), 10, 4), segment(0, (0, 1), 3, 1), segment(0, (2, 0), 5, 5), segment(1, (0, 1), 9, 0)]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100, 200))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 18)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 10)
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda _: 1.0)
+    monkeypatch.setattr(torch.cuda, "memory_snapshot", lambda: held)
+    assert free_bytes(torch.device("cuda:0")) == 100 + 6
 
 
 def test_the_memory_of_earlier_batches_caches_is_there_for_the_next(

@@ -76,17 +76,29 @@ def peak_host_bytes() -> int | None:
 def free_bytes(device: torch.device) -> int:
     """Bytes that this process may still take on `device`, what its allocator holds unused included.
 
-    Of a GPU no more than `torch.cuda.set_per_process_memory_fraction` leaves it, of which the driver knows nothing.
+    Of a GPU no more than `torch.cuda.set_per_process_memory_fraction` leaves it, of which the driver knows nothing; and
+    what is unused in the pools of CUDA graphs is theirs alone.
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        reserved = torch.cuda.memory_reserved(device)
         index = torch.cuda.current_device() if device.index is None else device.index
+        reserved = torch.cuda.memory_reserved(index)
         allowed = int(torch.cuda.get_per_process_memory_fraction(index) * total) - reserved
-        return int(min(free, allowed) + reserved - torch.cuda.memory_allocated(device))
+        unused = reserved - torch.cuda.memory_allocated(index) - _unused_of_graphs(index)
+        return int(min(free, allowed) + unused)
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def _unused_of_graphs(index: int) -> int:
+    """Bytes that the allocator holds for CUDA graphs, and that nothing lies in."""
+    own = (
+        segment
+        for segment in torch.cuda.memory_snapshot()  # type: ignore[no-untyped-call]
+        if segment["device"] == index and tuple(segment["segment_pool_id"]) != (0, 0)
+    )
+    return sum(segment["total_size"] - segment["allocated_size"] for segment in own)
 
 
 def sent(array: NDArray[Any], device: torch.device) -> torch.Tensor:
