@@ -191,6 +191,28 @@ def test_korean_answers_for_clip_are_refused_with_both_ways_out(tmp_path: Path) 
     assert forced.returncode == 0, forced.stderr
 
 
+def test_an_export_counts_with_the_tokenizer_that_is_named(tmp_path: Path) -> None:
+    from carscribe.budgets.encoders import t5_tokenizer
+
+    make_workspace(tmp_path)
+    t5_tokenizer().save(str(tmp_path / "tokenizer.json"))
+    asked = ["export", "workspace", "--to", "out", "--format", "jsonl", "--json", "--budget"]
+    for wrong, says in (
+        (["z-image"], "Fetch it: hf download"),
+        (["z-image", "--tokenizer", "tokenizer.json"], "not the tokenizer of Qwen3"),
+        (["clip", "--tokenizer", "tokenizer.json"], "leave out --tokenizer"),
+    ):
+        refused = run_in(tmp_path, [*asked, *wrong])
+        assert (refused.returncode, (tmp_path / "out").exists()) == (1, False)
+        assert says in " ".join(refused.stderr.split())
+    done = run_in(tmp_path, [*asked, "./tokenizer.json:9"])
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["budget"] == f"{tmp_path.name}:9"
+    lines = [json.loads(line) for line in (tmp_path / "out" / "captions.jsonl").read_text("utf-8").splitlines()]
+    assert lines
+    assert all(0 < line["tokens"] <= 9 for line in lines)
+
+
 def test_korean_answers_for_clip_fall_back_to_english_with_a_warning(tmp_path: Path) -> None:
     make_workspace(tmp_path)
     done = run_in(tmp_path, ["export", "workspace", "--to", "out", "--language", "ko", "--format", "jsonl", "--json"])

@@ -138,11 +138,11 @@ def test_words_between_single_spaces_count_one_by_one(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "extra"), [("clip", 2), ("clip-150", 0), ("clip-225", 0), ("t5-256", 1), ("t5-512", 1)]
+    ("name", "extra"), [("clip", 2), ("clip-150", 0), ("clip-225", 0), ("t5-128", 1), ("t5-256", 1), ("t5-512", 1)]
 )
 def test_each_budget_counts_its_own_special_tokens(name: str, extra: int) -> None:
     assert BUDGETS[name].count("") == extra
-    limit = {"clip": 77, "clip-150": 150, "clip-225": 225, "t5-256": 256, "t5-512": 512}[name]
+    limit = {"clip": 77, "clip-150": 150, "clip-225": 225, "t5-128": 128, "t5-256": 256, "t5-512": 512}[name]
     assert BUDGETS[name].limit == limit
     assert BUDGETS[name].count("red " * (limit - extra)) == limit
 

@@ -1,8 +1,8 @@
 """Which answers an encoder can read. Pure; knows nothing of phrases or limits.
 
 CLIP and T5 learned from English text. CLIP takes Korean apart into bytes, more than one token a character; T5's
-vocabulary has no Hangul at all, so that every Korean word becomes the same unknown token. For them the English answer
-to the same question stands in.
+vocabulary has no Hangul at all, so that every Korean word becomes the same unknown token. For them, and for any encoder
+that its makers do not say knows the language, the English answer to the same question stands in.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from carscribe.budgets.counting import Budget
-from carscribe.budgets.encoders import Encoder
+from carscribe.budgets.encoders import SAMPLES, Encoder, tokens_per_character
 from carscribe.errors import InputError
 from carscribe.records import JudgedAnswer, Language
 
@@ -19,10 +19,6 @@ STAND_IN: Language = "en"
 """The language whose answers are taken where the encoder knows no other."""
 
 _NAMES: dict[Language, str] = {"en": "English", "ko": "Korean", "ja": "Japanese", "zh": "Chinese", "de": "German"}
-_SAMPLES: dict[Language, str] = {
-    "en": "a low and wide stance, slim headlamps, sculpted wheel arches, a floating roof",
-    "ko": "낮고 넓은 스탠스, 슬림한 헤드램프, 조각 같은 휠 아치, 플로팅 루프",
-}
 
 _HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]+")
 
@@ -74,7 +70,7 @@ def language_warning(budget: Budget, language: Language, *, force_language: bool
     if budget.encoder is None or budget.knows(language):
         return None
     name = language_name(language)
-    figures = f" ({_figures(budget.encoder, _SAMPLES[language])})" if language in _SAMPLES else ""
+    figures = f" ({_figures(budget.encoder, SAMPLES[language])})" if language in SAMPLES else ""
     trouble = f"{budget.name} hardly knows {name}{figures}"
     if force_language:
         return f"{trouble}; the {name} answers are kept, as --force-language asks."
@@ -116,7 +112,7 @@ def _figures(encoder: Encoder, sample: str) -> str:
     unknown = sum(encoder.count_unknown(word) > 0 for word in words)
     if unknown:
         return f"{unknown} of {len(words)} words are unknown to it"
-    costs, english = (encoder.count(text) / len("".join(text.split())) for text in (sample, _SAMPLES[STAND_IN]))
+    costs, english = (tokens_per_character(encoder, text) for text in (sample, SAMPLES[STAND_IN]))
     return f"{costs:.1f} tokens a character; English takes {english:.1f}"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carscribe.cli.app import AsJson, app, print_json
-from carscribe.cli.workspaces import Budget, Folder, Force, ModelName, Prefix, Suffix, Trigger, check_model
+from carscribe.cli.workspaces import Budget, Folder, Force, ModelName, Prefix, Suffix, Tokenizer, Trigger, check_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,6 +46,7 @@ def export(
         ),
     ] = "imagefolder",
     budget: Budget = "clip",
+    tokenizer: Tokenizer = None,
     recipe: Annotated[
         list[str] | None,
         typer.Option(help="Which recipe's answers. Left out: the last one asked; for a fine-tuning set, all."),
@@ -85,7 +86,7 @@ def export(
     from carscribe.exporting import Counts, Wish, described_photos, wish_for
     from carscribe.terminal.screen import Screen
 
-    limit = budget_of(budget)
+    limit = budget_of(budget, tokenizer)
     if format_ not in {**FORMATS, **SET_FORMATS}:
         raise InputError(f"No format {format_!r}. Formats: {', '.join((*FORMATS, *SET_FORMATS))}.")
     screen = Screen(quiet=as_json)

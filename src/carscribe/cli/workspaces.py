@@ -14,7 +14,21 @@ if TYPE_CHECKING:
     from carscribe.terminal.screen import Screen
 
 Folder = Annotated[Path, typer.Argument(metavar="WORKSPACE", help="The folder given to describe with -w.")]
-Budget = Annotated[str, typer.Option(help="clip, clip-150, clip-225, t5-256, t5-512 or none.")]
+Budget = Annotated[
+    str,
+    typer.Option(
+        help="clip, clip-150, clip-225, t5-128, t5-256, t5-512 or none; a model's: qwen-image, qwen-image-1024, "
+        "z-image, flux2, flux2-klein, sana, lumina2, hidream, umt5-512; or FILE:LIMIT with any tokenizer.json."
+    ),
+]
+Tokenizer = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The tokenizer.json, or a folder with it, that a model's budget counts with. Left out: the Hugging Face "
+        "cache's.",
+    ),
+]
 Prefix = Annotated[str, typer.Option(help="Stands before the phrases, whole.")]
 Suffix = Annotated[str, typer.Option(help="Stands after the phrases, whole.")]
 Trigger = Annotated[str, typer.Option(help="A trigger word: stands first of all.")]
@@ -60,6 +74,7 @@ def show(
         int | None, typer.Option(min=1, help="With --flagged: at most so many photos. [default: 30; all with --json]")
     ] = None,
     budget: Budget = "clip",
+    tokenizer: Tokenizer = None,
     recipe: RecipeName = None,
     language: LanguageName = None,
     model: ModelName = None,
@@ -76,7 +91,7 @@ def show(
     with read_workspace(workspace) as opened:
         check_model(opened, model)
         if photo is not None:
-            _show_photo(opened, photo, budget, recipe, language, model, as_json=as_json)
+            _show_photo(opened, photo, budget, tokenizer, recipe, language, model, as_json=as_json)
         else:
             _show_flagged(opened, limit, recipe, language, model, as_json=as_json)
 
@@ -85,6 +100,7 @@ def _show_photo(
     opened: "Workspace",
     photo: str,
     budget: str,
+    tokenizer: Path | None,
     recipe: str | None,
     language: str | None,
     model: str | None,
@@ -98,7 +114,7 @@ def _show_photo(
     from carscribe.terminal.kept import photo_json, show_photo
     from carscribe.terminal.screen import Screen
 
-    limit = budget_of(budget)
+    limit = budget_of(budget, tokenizer)
     screen = Screen(quiet=as_json)
     found = find_files(opened, photo)
     if not found:
@@ -192,6 +208,7 @@ def correct(
 def fit(
     text: Annotated[str, typer.Argument(help="The text; - reads it from standard input.")],
     budget: Budget = "clip",
+    tokenizer: Tokenizer = None,
     prefix: Prefix = "",
     suffix: Suffix = "",
     trigger: Trigger = "",
@@ -206,7 +223,7 @@ def fit(
     from carscribe.budgets.languages import text_warning
     from carscribe.terminal.screen import Screen
 
-    limit = budget_of(budget)
+    limit = budget_of(budget, tokenizer)
     given = sys.stdin.read() if text == "-" else text
     screen = Screen(quiet=as_json)
     if warning := text_warning(limit, given):
