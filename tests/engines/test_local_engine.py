@@ -45,13 +45,6 @@ def test_a_batch_after_another_of_the_same_shape_owes_it_nothing(engine: LocalEn
     assert texts(engine, second) == fresh
 
 
-def test_looking_every_fourth_step_changes_no_answer(engine: LocalEngine) -> None:
-    requests = [Request(tiles=photo(seed, 1), prompts=PROMPTS) for seed in range(2)]
-    every_step = engine.answer(requests)
-    engine._check_every = 4
-    assert engine.answer(requests) == every_step
-
-
 def test_settings_are_honoured(engine: LocalEngine) -> None:
     (row,) = engine.answer([Request(tiles=photo(0, 1), prompts=(open_prompt("Wheels?", new=7), PROMPTS[2]))])
     assert [answer.tokens for answer in row] == [7, 5]

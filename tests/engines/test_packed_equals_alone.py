@@ -55,11 +55,9 @@ def test_tiles_of_the_real_size_equal_too(random_checkpoint: Make) -> None:
     assert_equals_alone(engine_of(folder), Alone(folder), requests)
 
 
-@pytest.mark.parametrize(
-    ("quantum", "every", "late"), [(1, 1, False), (5, 1, False), (4, 3, False), (1, 1, True), (4, 2, True)]
-)
+@pytest.mark.parametrize(("quantum", "late"), [(1, False), (5, False), (1, True), (4, True)])
 def test_branches_that_end_early_and_late_equal_alone(
-    random_checkpoint: Make, tmp_path: Path, quantum: int, every: int, late: bool
+    random_checkpoint: Make, tmp_path: Path, quantum: int, late: bool
 ) -> None:
     """With several end tokens the answers end at different steps, so that they are dropped on the way."""
     source = random_checkpoint()
@@ -80,7 +78,7 @@ def test_branches_that_end_early_and_late_equal_alone(
         json.dumps(config | {"eos_token_id": [config["eos_token_id"], *ends]})
     )
     engine = engine_of(folder)
-    engine._entries, engine._check_every, engine._late = quantum, every, late
+    engine._entries, engine._late = quantum, late
     step, columns, entries = engine._packed.step, list[int](), list[int]()
 
     def watched(cache: Any, tokens: torch.Tensor, *rest: Any) -> torch.Tensor:
@@ -111,7 +109,7 @@ def test_a_step_that_was_captured_serves_later_batches(random_checkpoint: Make, 
     folder = random_checkpoint()
     alone = Alone(folder)
     engine = engine_of(folder)
-    engine._graphs, engine._entries, engine._check_every = Replaying(), 4, 2
+    engine._graphs, engine._entries, engine._late = Replaying(), 4, True
     for seed in range(4):
         prompts = tuple(open_prompt(f"{aspect} {seed}?", new=12) for aspect in ("wheels", "lamps", "roof"))
         others = tuple(open_prompt(f"{aspect} {seed}?", new=7) for aspect in ("paint", "glass", "doors", "grille"))

@@ -34,7 +34,7 @@ MOST_GRAPHS = 128
 SMALL_STEP = 256
 """Answers in a step up to which it takes as long as reading the weights does: fewer of them gain little."""
 
-LEVELS = 16
+LEVELS = 32
 """In so many sizes come steps of more: each has a graph of its own."""
 
 
@@ -212,7 +212,6 @@ def decode(
     caps: torch.Tensor,
     end_ids: Sequence[int],
     *,
-    check_every: int = 1,
     quantum: int = 1,
     sampler: Sampler | None = None,
     graphs: Graphs | None = None,
@@ -221,9 +220,9 @@ def decode(
     """The answers' token ids, int64 [B, R, T] on the CPU, T the largest cap; what follows an end or a cap is noise.
 
     hidden [B · R, hidden] is what the columns' questions end with; caps int64 [B, R] the most new tokens of each, 0 for
-    none. Every `check_every` steps, ended entries are dropped down to a multiple of `quantum`: `late`, as on a GPU,
-    once the next step is under way, so that it waits for nobody. Without a `sampler` the likeliest token is taken.
-    `graphs` must be of this cache.
+    none. After each step ended entries are dropped down to a multiple of `quantum`: `late`, as on a GPU, once the next
+    step is under way, so that it waits for nobody. Without a `sampler` the likeliest token is taken. `graphs` must be
+    of this cache.
 
     Raises: NumericsError when the logit of a likeliest token is not finite.
     """
@@ -236,7 +235,7 @@ def decode(
         todo = 0
     else:
         state = smaller
-    for step in range(todo):
+    for _ in range(todo):
         if fresh and graphs is not None and sampler is None:
             found = graphs.find(state, columns)
             graph, state = found or (None, state)
@@ -245,16 +244,13 @@ def decode(
             columns.advance(state)
         else:
             graph.replay()
-        due, look = look, None
-        if not late and step % check_every == check_every - 1:
-            due = _Look(state.done)
-        if due is not None:
-            smaller = columns.compact(state, due.seen(), quantum)
+        look = look if late else _Look(state.done)
+        if look is not None:
+            smaller = columns.compact(state, look.seen(), quantum)
             if smaller is None:
                 break
             fresh, state = smaller is not state, smaller
-        if late and step % check_every == 0:
-            look = _Look(state.done)
+        look = _Look(state.done) if late else None
     columns.write_down(state)
     if not bool(state.finite):
         raise not_finite(hidden.dtype)

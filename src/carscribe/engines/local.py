@@ -133,7 +133,7 @@ class LocalEngine:
             torch.cuda.set_device(self._device)  # graphs are captured on the current one
         self._packed = within_memory(f"the weights of {checkpoint.name}", self._load)
         self._end_ids = _end_ids(self._packed.model, self._prompts.end_of_turn_id)
-        self._quantum, self._entries, self._check_every = (memory.SLOT_QUANTUM, 64, 2) if cuda else (8, 1, 1)
+        self._quantum, self._entries = (memory.SLOT_QUANTUM, 64) if cuda else (8, 1)
         self._widths = set[int]()
         self._graphs, self._late = Graphs() if cuda else None, cuda
         after_s = 0.0 if dtype == "fp8" else COMPILE_AFTER_S  # uncompiled it is slower than bfloat16, and takes more
@@ -310,7 +310,6 @@ class LocalEngine:
         if batch.steps:
             tokens = decode(
                 *(self._packed, begun.cache, begun.opens, layout, batch.caps, self._end_ids),
-                check_every=self._check_every,
                 quantum=self._entries,
                 sampler=self._sampler(batch.requests, layout, batch.steps),
                 graphs=self._graphs,
