@@ -1,5 +1,6 @@
 """From corrected answers in a workspace to a model that gives them: `carscribe finetune`, then `describe --adapter`."""
 
+import errno
 import json
 import shutil
 from contextlib import nullcontext
@@ -16,7 +17,7 @@ from carscribe.catalog.verdicts import VerdictRow, correct
 from carscribe.catalog.workspace import read_workspace, write_workspace
 from carscribe.engines.demo_model import demo_checkpoint
 from carscribe.engines.new_checkpoint import SPECIAL_TOKENS, Sizes, bpe_of
-from carscribe.errors import CheckpointError, InputError
+from carscribe.errors import CheckpointError, InputError, OutputError
 from carscribe.finetune.data import gather
 from carscribe.finetune.runs import finetune, read_run
 from carscribe.finetune.settings import Settings, load_settings
@@ -203,6 +204,29 @@ def test_a_training_that_was_asked_to_stop_ends_as_one_that_was_not(random_check
     assert [step for step in steps if step.startswith("step")] == ["step 9", "step 10"]
     whole = finetune(workspace, model, tmp_path / "whole", settings, **options)
     weights = [(each.result / "adapter_model.safetensors").read_bytes() for each in (ended, whole)]
+    assert weights[0] == weights[1]
+
+
+def test_a_training_that_could_not_be_saved_is_saved_without_another_step(
+    random_checkpoint: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, model = corrected(tmp_path), str(random_checkpoint())
+    settings = Settings(**QUICK | {"batch_photos": 1, "log_every": 1}, steps=7)  # in the middle of an epoch
+    steps: list[str] = []
+    options: dict[str, Any] = {"device": "cpu", "say": lambda text: steps.append(text.partition(" of")[0])}
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("carscribe.finetune.training_run.write_adapter", full)
+        with pytest.raises(OutputError):
+            finetune(workspace, model, tmp_path / "run", settings, **options)
+    steps.clear()
+    saved = finetune(workspace, model, tmp_path / "run", settings, **options)
+    assert not [step for step in steps if step.startswith("step")]
+    whole = finetune(workspace, model, tmp_path / "whole", settings, **options)
+    weights = [(each.result / "adapter_model.safetensors").read_bytes() for each in (saved, whole)]
     assert weights[0] == weights[1]
 
 

@@ -1,7 +1,7 @@
 """The part of a training that needs torch: load, train, save, say what changed."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,8 @@ class _Run:
         trainer = self._trainer(model)
         with self._listening() as asked:
             trainer.add_callback(_StopWhenAsked(asked, trainer.accelerator))
-            trainer.train(resume_from_checkpoint=last_checkpoint(self._to))
+            with suppress(_NothingLeftError):
+                trainer.train(resume_from_checkpoint=last_checkpoint(self._to))
         if trainer.state.global_step < trainer.state.max_steps:
             return None
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # of all processes, where each has a part
@@ -113,6 +114,7 @@ class _Run:
         )
         a_step = settings.batch_photos * settings.accumulate * trainer.args.world_size
         trainer.add_callback(Curves(self._to / "curves.json", self._say, photos_a_step=a_step))
+        trainer.add_callback(_StopWhenDone())
         trainer.remove_callback(PrinterCallback)
         return trainer
 
@@ -125,6 +127,19 @@ class _Run:
             questions=SAMPLE_QUESTIONS,
             tiling=self._tiling,
         )
+
+
+class _NothingLeftError(Exception):
+    """All steps are done: the checkpoint that is gone on from is the last."""
+
+
+class _StopWhenDone(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
+    """Ends a training that was only not saved, its weights loaded: transformers takes one more step otherwise."""
+
+    def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        """Look whether a step is left. Raises: _NothingLeftError."""
+        if state.global_step >= state.max_steps:
+            raise _NothingLeftError
 
 
 class _StopWhenAsked(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
