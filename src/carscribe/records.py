@@ -90,6 +90,14 @@ class Preview:
     pixels: "NDArray[np.uint8]"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MaskedImage:
+    """An image made anew of a photo, and how many boxes of each kind were hidden in it. `content` is a whole file."""
+
+    content: bytes
+    boxes: Mapping[str, int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """One question of a recipe. Open when `choices` is empty; then an answer takes at most `max_new_tokens`.

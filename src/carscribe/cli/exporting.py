@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from carscribe.export import ExportReport, Noted, SetReport
     from carscribe.exporting import Counts, Wish
+    from carscribe.privacy.masking import Masking
     from carscribe.terminal.screen import Screen
 
 _NAMED = 5
@@ -31,6 +32,7 @@ class _SetOptions:
     turns: bool
     images: str | None
     overwrite: bool
+    masking: "Masking | None"
 
 
 @app.command()
@@ -74,6 +76,18 @@ def export(
     images: Annotated[
         str | None, typer.Option(help="copy, link or none. Left out: what is usual for the format.")
     ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(help="Write images anew without metadata, and hide in them: faces, plates or faces,plates."),
+    ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(help="Hide these boxes too: rows of photo, kind, x0, y0, x1, y1 (.jsonl, .json, .csv, .tsv)."),
+    ] = None,
+    plate_model: Annotated[
+        Path | None,
+        typer.Option(help="The ONNX file of a YOLO that finds plates. Left out: $CARSCRIBE_PLATE_MODEL."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in the folder.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -90,6 +104,7 @@ def export(
     if format_ not in {**FORMATS, **SET_FORMATS}:
         raise InputError(f"No format {format_!r}. Formats: {', '.join((*FORMATS, *SET_FORMATS))}.")
     screen = Screen(quiet=as_json)
+    masking = _masking(mask, boxes, plate_model)
     if format_ in SET_FORMATS:
         of_captions = {
             "--budget": budget != "clip",
@@ -108,6 +123,7 @@ def export(
             turns=bool(turns),
             images=images,
             overwrite=overwrite,
+            masking=masking,
         )
         _export_set(screen, format_, workspace, to, options, as_json=as_json)
         return
@@ -132,11 +148,21 @@ def export(
         if warning := language_warning(limit, of_language, force_language=force_language):
             screen.warn(warning)
         photos = described_photos(opened, wish, counts)
-        report = write(format_, photos, to, images=images, overwrite=overwrite)  # type: ignore[arg-type]
+        report = write(format_, photos, to, images=images, overwrite=overwrite, masker=masking)  # type: ignore[arg-type]
     if as_json:
-        print_json(_report_json(report, counts, wish))
+        print_json({**_report_json(report, counts, wish), **_not_met_json(masking)})
     else:
         _show_report(screen, report, counts, wish)
+        _show_not_met(screen, masking)
+
+
+def _masking(mask: str | None, boxes: Path | None, plate_model: Path | None) -> "Masking | None":
+    """What hides faces and plates; None where nothing is to be hidden. Raises: as `open_masking`."""
+    if mask is None and boxes is None and plate_model is None:
+        return None
+    from carscribe.privacy.choosing import open_masking
+
+    return open_masking(mask, boxes=boxes, plate_model=plate_model)
 
 
 def _refuse(given: "Mapping[str, object]", why: str) -> None:
@@ -172,12 +198,15 @@ def _export_set(
         images=options.images,  # type: ignore[arg-type]
         turns=options.turns,
         overwrite=options.overwrite,
+        masker=options.masking,
     )
     if as_json:
         how = {"held_out": options.held_out, "seed": options.seed, "turns": options.turns}
-        print_json({**asdict(report), "folder": str(report.folder), "left_out": parts.left_out, **how})
+        told = {**asdict(report), "folder": str(report.folder), "left_out": parts.left_out, **how}
+        print_json({**told, **_not_met_json(options.masking)})
     else:
         _show_set(screen, report, parts.left_out)
+        _show_not_met(screen, options.masking)
 
 
 def _show_set(screen: "Screen", report: "SetReport", left_out: tuple[tuple[str, str], ...]) -> None:
@@ -232,6 +261,8 @@ def _show_missing(screen: "Screen", reasons: "Iterable[tuple[Noted, str]]") -> N
 
 
 def _show_images(screen: "Screen", report: "ExportReport | SetReport") -> None:
+    from carscribe.plaintext import counted
+
     row = screen.result
     missing = (report.missing, "images that are not there")
     changed = (report.changed, "images that have changed since they were described")
@@ -242,3 +273,21 @@ def _show_images(screen: "Screen", report: "ExportReport | SetReport") -> None:
         row("Note", f"{count:,} {suffix} images, which most trainers do not open: convert them")
     if report.link_refused:
         row("Note", f"{report.link_refused:,} images were copied, since a link was refused there")
+    if report.masked:
+        kinds = ", ".join(counted(count, kind) for kind, count in report.masked.boxes.items())
+        _show_missing(screen, ((report.masked.unmasked, "photos that cannot be masked"),))
+        row("Masked", f"{report.masked.with_boxes:,} of {report.masked.images:,} photos ({kinds or 'nothing found'})")
+        row("Metadata", "is in none of the images: all were written anew")
+        row("Look", "at the images before you pass them on: what was neither found nor listed is still there")
+
+
+def _not_met_json(masking: "Masking | None") -> dict[str, Any]:
+    return {} if masking is None else {"boxes_not_met": masking.listed.not_met()}
+
+
+def _show_not_met(screen: "Screen", masking: "Masking | None") -> None:
+    """Photos that boxes were listed for, and that are not in the export: most often a misspelt key."""
+    names = masking.listed.not_met() if masking else ()
+    if names:
+        some = f"{', '.join(names[:_NAMED])}{' …' if len(names) > _NAMED else ''}"
+        screen.result("Not here", f"{len(names):,} photos of --boxes are not in the export: {some}")

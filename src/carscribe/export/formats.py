@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from carscribe.export.captions import caption, cell, path_cell
 from carscribe.export.draft import Draft
 from carscribe.export.images import Images
-from carscribe.export.names import NameBook, safe_parts, split_suffix
+from carscribe.export.names import NameBook, split_suffix
 from carscribe.export.report import ImageMode, Notes
 from carscribe.plaintext import plain_line
 from carscribe.records import DescribedPhoto, JudgedAnswer
@@ -61,7 +61,7 @@ class ImageFolder:
         text = _caption(photo, self._notes)
         if not text:
             return False
-        *folders, file = safe_parts(photo.file.key)
+        *folders, file = self._images.parts(photo.file.key)
         parts = [*map(_not_a_split, folders), file]
         name = self._names.take("train", parts, photo.file.key)
         if not self._images.place(photo.file, photo.sha256, name):
@@ -98,7 +98,7 @@ class Kohya:
         text = _caption(photo, self._notes)
         if not text:
             return False
-        *folders, file = safe_parts(photo.file.key)
+        *folders, file = self._images.parts(photo.file.key)
         if _caption_file(file) == file:  # an image that ends in .txt
             file = f"{file}_"
         key = photo.file.key
@@ -134,7 +134,7 @@ class Csv:
             path = str(photo.file.path.absolute())
             _note_name(self._notes, photo, path_cell(path), path)
         else:
-            path = self._names.take("images", safe_parts(photo.file.key), photo.file.key)
+            path = self._names.take("images", self._images.parts(photo.file.key), photo.file.key)
             if not self._images.place(photo.file, photo.sha256, path):
                 return False
             _note_name(self._notes, photo, path, f"images/{photo.file.key}")
@@ -164,24 +164,27 @@ class Jsonl:
         self._table = draft.table("captions.jsonl")
 
     def add(self, photo: DescribedPhoto) -> bool:
-        """A line; `file` in it is the image's path below the export, null when there is none."""
+        """A line; `file` in it is the image's path below the export, null when there is none.
+
+        `path`, where the photo lies, is null beside a masked image.
+        """
         file = None
         if self._images.mode != "none":
-            file = self._names.take("images", safe_parts(photo.file.key), photo.file.key)
+            file = self._names.take("images", self._images.parts(photo.file.key), photo.file.key)
             if not self._images.place(photo.file, photo.sha256, file):
                 return False
             _note_name(self._notes, photo, file, f"images/{photo.file.key}")
         if not photo.description.text:
             self._notes.empty.add(photo.file.key)
-        self._table.write(_json_line(photo, file))
+        self._table.write(_json_line(photo, file, with_path=not self._images.masked))
         return True
 
 
-def _json_line(photo: DescribedPhoto, file: str | None) -> str:
+def _json_line(photo: DescribedPhoto, file: str | None, *, with_path: bool) -> str:
     metadata, description = photo.file.metadata, photo.description
     record: dict[str, Any] = {
         "photo": photo.file.key,
-        "path": str(photo.file.path.absolute()),
+        "path": str(photo.file.path.absolute()) if with_path else None,
         "file": file,
         "sha256": photo.sha256,
         "width_px": photo.width_px,

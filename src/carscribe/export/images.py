@@ -1,6 +1,6 @@
-"""Brings the images into an export: copied or hard-linked, and only with the bytes that were described.
+"""Brings the images into an export: copied, hard-linked or made anew, and only of the bytes that were described.
 
-Knows nothing of formats. Images are never decoded or changed.
+Knows nothing of formats or pixels: an image is the photo's own file, unchanged, or what a masker makes of it.
 """
 
 import hashlib
@@ -8,31 +8,60 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, Protocol
 
+from carscribe.errors import PhotoError
 from carscribe.export.draft import Draft
 from carscribe.export.manifest import Entry
+from carscribe.export.names import safe_parts, split_suffix
 from carscribe.export.report import ImageMode, Notes
-from carscribe.records import PhotoFile
+from carscribe.records import MaskedImage, PhotoFile
 
 _CHUNK_BYTES = 1 << 20
 
 Outcome = Literal["copied", "linked", "missing", "changed"]
 
 
-class Images:
-    """Places the images of one export."""
+_KEPT_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png"})
+_OTHER_SUFFIXES = frozenset({".heic", ".heif", ".hif", ".avif", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 
-    def __init__(self, draft: Draft, mode: ImageMode, notes: Notes) -> None:
+
+class Masker(Protocol):
+    """Makes an image anew, without what tells who is in it: `privacy.masking.Masking` is the one there is."""
+
+    def mask(self, photo: PhotoFile, sha256: str, content: bytes, format_: Literal["JPEG", "PNG"]) -> MaskedImage:
+        """The image to be exported in the place of `content`, the photo's file. Raises: PhotoError, naming why."""
+        ...
+
+
+class Images:
+    """Places the images of one export. With a masker no byte of a photo's file gets into it."""
+
+    def __init__(self, draft: Draft, mode: ImageMode, notes: Notes, masker: Masker | None = None) -> None:
         self.mode: ImageMode = mode
         self._draft = draft
         self._notes = notes
+        self._masker = masker
+        if masker is not None:
+            notes.of_masks()
+
+    @property
+    def masked(self) -> bool:
+        """Whether images are made anew: upright then, and the photos' own files are not to be named."""
+        return self._masker is not None
+
+    def parts(self, key: str) -> tuple[str, ...]:
+        """A photo's folders and file name, as `safe_parts`, with the suffix of what is written: see `masked_name`."""
+        *folders, name = safe_parts(key)
+        return (*folders, masked_name(name) if self.masked else name)
 
     def place(self, file: PhotoFile, sha256: str, name: str) -> bool:
         """Put a photo's image at `name`. False, and noted, when it is missing or no longer what was described.
 
         Raises: OutputError.
         """
+        if self._masker is not None:
+            return self._place_masked(self._masker, file, sha256, name)
         entry = Entry(file=name, photo=file.key, sha256=sha256)
         if self._is_in_place(file, sha256, name):
             self._notes.kept += 1
@@ -57,6 +86,31 @@ class Images:
         self._draft.add(entry, size_bytes=size_bytes)
         return True
 
+    def _place_masked(self, masker: Masker, file: PhotoFile, sha256: str, name: str) -> bool:
+        """Always anew, whatever an earlier export left: it may have masked less, or nothing."""
+        suffix = split_suffix(name)[1].lower()
+        assert suffix in _KEPT_SUFFIXES, f"{name}: a masked image is named by Images.parts"
+        content = _content(file.path)
+        if content is None or hashlib.sha256(content).hexdigest() != sha256:
+            (self._notes.missing if content is None else self._notes.changed).add(file.key)
+            return False
+        masks = self._notes.of_masks()
+        try:
+            image = masker.mask(file, sha256, content, "PNG" if suffix == ".png" else "JPEG")
+        except PhotoError as error:
+            masks.unmasked.add(f"{file.key}: {error}")
+            return False
+        with self._draft.writing():
+            self._draft.next_file().write_bytes(image.content)
+        self._draft.add(
+            Entry(file=name, photo=file.key, sha256=sha256, masked=image.boxes), size_bytes=len(image.content)
+        )
+        self._notes.copied += 1
+        masks.made += 1
+        masks.with_boxes += bool(image.boxes)
+        masks.boxes.update(image.boxes)
+        return True
+
     def _is_in_place(self, file: PhotoFile, sha256: str, name: str) -> bool:
         """Whether an earlier export put these bytes there, and both files are as they were (size, time of change)."""
         if self._draft.earlier_sha256(name) != sha256:
@@ -71,6 +125,18 @@ class Images:
             return False
         is_link = os.path.samestat(there, source)
         return is_link == (self.mode == "link") or there.st_dev != source.st_dev
+
+
+def masked_name(name: str) -> str:
+    """The name of the image that is made of a photo: JPEG stays JPEG, PNG stays PNG, all else becomes JPEG.
+
+    >>> masked_name("a.JPG"), masked_name("a.png"), masked_name("a.heic"), masked_name("audi 2.0")
+    ('a.JPG', 'a.png', 'a.jpg', 'audi 2.0.jpg')
+    """
+    stem, suffix = split_suffix(name)
+    if suffix.lower() in _KEPT_SUFFIXES:
+        return name
+    return f"{stem if suffix.lower() in _OTHER_SUFFIXES else name}.jpg"
 
 
 def bring(source: Path, target: Path, sha256: str, *, link: bool) -> Outcome:
@@ -98,6 +164,14 @@ def bring(source: Path, target: Path, sha256: str, *, link: bool) -> Outcome:
         with suppress(OSError):  # then the next export copies it again
             os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
     return outcome
+
+
+def _content(source: Path) -> bytes | None:
+    """A file's bytes; None when it is not there, is no file, or cannot be read."""
+    try:
+        return source.read_bytes() if stat.S_ISREG(source.stat().st_mode) else None
+    except (OSError, ValueError):  # ValueError: a zero byte in a listed path
+        return None
 
 
 def _linked(source: Path, target: Path) -> bool:

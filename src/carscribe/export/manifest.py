@@ -32,19 +32,24 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A file of an export: its path below the folder with forward slashes, its photo's key, its image's SHA-256.
+    """A file of an export: its path below the folder with forward slashes, its photo's key, its photo's SHA-256.
 
-    No photo: a file about all of them. No SHA-256: no image.
+    No photo: a file about all of them. No SHA-256: no image. `masked` is None of an image that is the photo's own file;
+    of one made anew it says how many boxes of each kind were hidden in it.
     """
 
     file: str
     photo: str | None = None
     sha256: str | None = None
+    masked: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
-    """An export found in a folder. `files` maps each path to the SHA-256 of the image there, None for other files."""
+    """An export found in a folder. `files` maps each path to the SHA-256 of the image there, None for other files.
+
+    None as well for masked images: the SHA-256 of their photo is not theirs.
+    """
 
     format: str
     finished: bool
@@ -61,7 +66,10 @@ def header(format_: str, *, finished: bool) -> str:
 
 def line(entry: Entry) -> str:
     """One file's line."""
-    text = json.dumps({"file": entry.file, "photo": entry.photo, "sha256": entry.sha256}, ensure_ascii=False)
+    row: dict[str, Any] = {"file": entry.file, "photo": entry.photo, "sha256": entry.sha256}
+    if entry.masked is not None:
+        row["masked"] = dict(entry.masked)
+    text = json.dumps(row, ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace").decode() + "\n"
 
 
@@ -71,13 +79,14 @@ def entries(path: Path) -> Iterator[Entry]:
         _format_of(path, file.readline())
         for number, text in enumerate(file, start=2):
             row = _object(text)
-            name, photo, sha256 = row.get("file"), row.get("photo"), row.get("sha256")
+            name, photo, sha256, masked = (row.get(field) for field in ("file", "photo", "sha256", "masked"))
             if not isinstance(name, str) or not _is_inside(name):
                 raise _damaged(path, f"line {number} names no file inside the folder")
             yield Entry(
                 file=name,
                 photo=photo if isinstance(photo, str) else None,
                 sha256=sha256 if isinstance(sha256, str) else None,
+                masked=masked if isinstance(masked, dict) else None,
             )
 
 
@@ -88,7 +97,7 @@ def find_earlier(folder: Path) -> Earlier | None:
         if path.is_file():
             with path.open(encoding="utf-8") as file:
                 format_ = _format_of(path, file.readline())
-            files = {entry.file: entry.sha256 for entry in entries(path)}
+            files = {entry.file: None if entry.masked is not None else entry.sha256 for entry in entries(path)}
             return Earlier(format=format_, finished=name == FINISHED, files=files)
     return None
 

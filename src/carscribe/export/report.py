@@ -21,6 +21,19 @@ class Noted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MaskReport:
+    """What was hidden. `images` were made anew; in `with_boxes` of them something was hidden, `boxes` by kind.
+
+    `unmasked` are photos that were left out since that could not be done, each with the reason.
+    """
+
+    images: int
+    with_boxes: int
+    boxes: Mapping[str, int]
+    unmasked: Noted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
     """What was written, and what was not.
 
@@ -32,7 +45,8 @@ class ExportReport:
 
     `renamed` holds "key -> path" where a name would have been unsafe, or another photo's. `cleaned` counts captions
     that differ from their description, whose tokens then may be a few more or less. `unread` counts, by suffix, images
-    that the format's usual readers do not open. `removed` counts files of an earlier export that are gone.
+    that the format's usual readers do not open. `removed` counts files of an earlier export that are gone. `masked` is
+    None of an export whose images are the photos' own files.
     """
 
     format: str
@@ -51,6 +65,7 @@ class ExportReport:
     cleaned: int
     unread: Mapping[str, int]
     removed: int
+    masked: MaskReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +95,7 @@ class SetReport:
     unread: Mapping[str, int]
     turned: int
     removed: int
+    masked: MaskReport | None = None
 
 
 class ImagesNoted(TypedDict):
@@ -93,6 +109,7 @@ class ImagesNoted(TypedDict):
     changed: Noted
     renamed: Noted
     unread: Mapping[str, int]
+    masked: MaskReport | None
 
 
 class Names:
@@ -114,6 +131,25 @@ class Names:
 
 
 @dataclass(slots=True)
+class MaskNotes:
+    """What is noted of images that are made anew."""
+
+    made: int = 0
+    with_boxes: int = 0
+    boxes: Counter[str] = field(default_factory=Counter)
+    unmasked: Names = field(default_factory=Names)
+
+    def report(self) -> MaskReport:
+        """The report, at the end."""
+        return MaskReport(
+            images=self.made,
+            with_boxes=self.with_boxes,
+            boxes=dict(sorted(self.boxes.items())),
+            unmasked=self.unmasked.noted(),
+        )
+
+
+@dataclass(slots=True)
 class Notes:
     """What is noted while an export is written."""
 
@@ -128,6 +164,13 @@ class Notes:
     empty: Names = field(default_factory=Names)
     renamed: Names = field(default_factory=Names)
     unread: Counter[str] = field(default_factory=Counter)
+    masks: MaskNotes | None = None
+
+    def of_masks(self) -> MaskNotes:
+        """What is noted of images that are made anew: from the first call on, they are."""
+        if self.masks is None:
+            self.masks = MaskNotes()
+        return self.masks
 
     def report(
         self, *, format_: str, folder: Path, images: ImageMode, bytes_written: int, removed: int
@@ -156,4 +199,5 @@ class Notes:
             "changed": self.changed.noted(),
             "renamed": self.renamed.noted(),
             "unread": dict(sorted(self.unread.items())),
+            "masked": self.masks.report() if self.masks else None,
         }

@@ -10,11 +10,11 @@ from carscribe.errors import InputError, OutputError
 from carscribe.examples import Example, Pair
 from carscribe.export.draft import Draft, Table, open_draft
 from carscribe.export.formats import opens_in_pillow
-from carscribe.export.images import Images
-from carscribe.export.names import NameBook, safe_parts, split_suffix
+from carscribe.export.images import Images, Masker
+from carscribe.export.names import NameBook, split_suffix
 from carscribe.export.report import ImageMode, Names, Notes, SetReport
 from carscribe.export.set_formats import HELD_OUT, SET_FORMATS, TRAIN, SetFormat, Shown, WrittenSet
-from carscribe.export.writing import refuse_file
+from carscribe.export.writing import masked_mode, refuse_file
 from carscribe.records import PhotoFile
 
 
@@ -27,22 +27,23 @@ def write_set(
     images: ImageMode | None = None,
     turns: bool = False,
     overwrite: bool = False,
+    masker: Masker | None = None,
 ) -> SetReport:
     """Write examples, as `finetune.data.divided` gives them, into the folder `to`, all or nothing.
 
     A row is a pair; with `turns` a photo, its pairs one conversation. `images` none (the default) leaves photos where
-    they are; copy and link bring them into the folder, as in `write`.
+    they are; copy and link bring them into the folder, as in `write`. So does a `masker`, which makes them anew.
 
     Raises: InputError for what cannot be asked for, or when nothing is left to learn; OutputError.
     """
-    chosen, mode, to = _format(format_, turns), _mode(images), Path(to)
+    chosen, mode, to = _format(format_, turns), masked_mode(images) if masker else _mode(images), Path(to)
     refuse_file(to)
     if not _is_text(str(to.absolute())):
         raise OutputError("The folder's path is no text that a trainer could read. Name another one with --to.")
     notes, unwritable = Notes(), Names()
     with open_draft(to, format_=format_, overwrite=overwrite) as draft:
         root = str(to.absolute()) if mode != "none" else _root([*learned, *held]) if chosen.rooted else ""
-        paths = _Paths(draft, mode, notes, unwritable, root=root)
+        paths = _Paths(Images(draft, mode, notes, masker), notes, unwritable, root=root)
         sides = [
             _Side(draft, name, chosen, notes).write(examples, paths, turns=turns)
             for name, examples in ((TRAIN, learned), (HELD_OUT, held))
@@ -92,8 +93,8 @@ class _Side:
                 self._line(self._format.row(shown, pairs, self.rows))
             self.photos += 1
             self.pairs += len(example.pairs)
-            self.turned += example.turned and not self._format.upright
-            suffix = split_suffix(_name(example))[1]
+            self.turned += example.turned and not (self._format.upright or paths.images.masked)
+            suffix = split_suffix(paths.images.parts(_name(example))[-1])[1]
             if not opens_in_pillow(suffix):
                 self._notes.unread[suffix] += 1
         return self
@@ -108,23 +109,23 @@ class _Side:
 class _Paths:
     """Names photos as the trainer will find them, and brings them into the folder where that is wished."""
 
-    def __init__(self, draft: Draft, mode: ImageMode, notes: Notes, unwritable: Names, *, root: str) -> None:
-        self._mode, self._notes, self._unwritable, self._root = mode, notes, unwritable, root
-        self._images = Images(draft, mode, notes)
+    def __init__(self, images: Images, notes: Notes, unwritable: Names, *, root: str) -> None:
+        self.images = images
+        self._notes, self._unwritable, self._root = notes, unwritable, root
         self._names = NameBook()
 
     def of(self, example: Example) -> str | None:
         """The photo's path; None, and noted, when it cannot be had. Raises: OutputError."""
         source = Path(str(example.photo)).absolute()
-        if self._mode == "none":
+        if self.images.mode == "none":
             path = source.relative_to(self._root).as_posix() if self._root else str(source)
             if not _is_text(str(source)):
                 self._unwritable.add(_name(example))
                 return None
             return path
         name = _name(example)
-        path = self._names.take("images", safe_parts(name), name)
-        if not self._images.place(PhotoFile(location=str(source), key=name), example.sha256, path):
+        path = self._names.take("images", self.images.parts(name), name)
+        if not self.images.place(PhotoFile(location=str(source), key=name), example.sha256, path):
             return None
         if path != f"images/{name}":
             self._notes.renamed.add(f"{name} -> {path}")
@@ -183,6 +184,10 @@ def _why_nothing(notes: Notes, unwritable: Names) -> str:
             (notes.missing, "image files are not there any more"),
             (notes.changed, "image files have changed since they were described"),
             (unwritable, "photos have a path that is no text: rename them, or take --images copy"),
+            (
+                notes.of_masks().unmasked,
+                "photos cannot be masked: leave them out, or export without --mask and --boxes",
+            ),
         )
         if names.count
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 from carscribe.errors import InputError, OutputError
 from carscribe.export.draft import open_draft
 from carscribe.export.formats import FORMATS, unread_suffix
-from carscribe.export.images import Images
+from carscribe.export.images import Images, Masker
 from carscribe.export.report import ExportReport, ImageMode, Notes
 from carscribe.plaintext import plain_line
 from carscribe.records import DescribedPhoto
@@ -21,31 +21,48 @@ def write(
     *,
     images: ImageMode | None = None,
     overwrite: bool = False,
+    masker: Masker | None = None,
 ) -> ExportReport:
     """Write photos and their captions into the folder `to`, all or nothing.
 
     `images` says whether image files are copied, hard-linked or left where they are; None is the format's own default.
     An image is read whole either way: one whose bytes are no longer those that were described is left out. With
-    `overwrite` an earlier export in `to` is replaced, and what it wrote and this one does not is removed.
+    `overwrite` an earlier export in `to` is replaced, and what it wrote and this one does not is removed. With a
+    `masker` every image is made anew by it: images can neither be linked nor left where they are then.
 
     Raises: InputError for what cannot be asked for, or when no photo is left; OutputError for what is wrong with `to`.
     Whatever `photos` raises goes through, and leaves `to` as it was.
     """
-    mode, to = _mode(format_, images), Path(to)
+    mode, to = _mode(format_, masked_mode(images) if masker else images), Path(to)
     refuse_file(to)
     notes = Notes()
     with open_draft(to, format_=format_, overwrite=overwrite) as draft:
         chosen = FORMATS[format_]
-        writer = chosen.start(draft, Images(draft, mode, notes), notes)
+        placed = Images(draft, mode, notes, masker)
+        writer = chosen.start(draft, placed, notes)
         for photo in photos:
             if writer.add(photo):
                 notes.photos += 1
-                if (suffix := unread_suffix(chosen, photo.file.key)) is not None:
+                if (suffix := unread_suffix(chosen, placed.parts(photo.file.key)[-1])) is not None:
                     notes.unread[suffix] += 1
         if not notes.photos:
             raise InputError(f"Nothing to export: {_why_nothing(notes)}")
         removed = draft.publish()
         return notes.report(format_=format_, folder=to, images=mode, bytes_written=draft.bytes_written, removed=removed)
+
+
+def masked_mode(images: ImageMode | None) -> ImageMode:
+    """How images that are masked are taken. Raises: InputError for a way that would lead to the photos themselves."""
+    match images:
+        case None | "copy":
+            return "copy"
+        case "link":
+            raise InputError("A hard link is the photo itself, with all that is to be masked: take --images copy.")
+        case _:
+            raise InputError(
+                f"--images {images} leads to the photos themselves, with all that is to be masked: take --images copy, "
+                "or leave --mask and --boxes out."
+            )
 
 
 def refuse_file(to: Path) -> None:
@@ -76,6 +93,11 @@ def _why_nothing(notes: Notes) -> str:
             (notes.missing, "image files are not there or cannot be read", "Mount or move them back."),
             (notes.changed, "image files have changed since they were described", "Describe them again."),
             (notes.empty, "photos have no caption", "Describe them first, or export without --approved-only."),
+            (
+                notes.of_masks().unmasked,
+                "photos cannot be masked",
+                "Leave them out, or export without --mask and --boxes.",
+            ),
         )
         if names.count
     ]
