@@ -58,14 +58,20 @@ class Job:
 
 
 def describe_into(
-    folder: Path, plan: RunPlan, model: ModelRequest | Engine, *, retry_failed: bool = False, strict: bool = False
+    folder: Path,
+    plan: RunPlan,
+    model: ModelRequest | Engine,
+    *,
+    retry_failed: bool = False,
+    strict: bool = False,
+    ask_imported: bool = False,
 ) -> Iterator[PhotoResult]:
     """One result a photo in the plan's order, from the workspace in `folder`, which is filled on the way.
 
     Raises: as `carscribe.describe`.
     """
     with write_workspace(folder, create=True) as workspace:
-        job = prepare(workspace, plan, model, retry_failed=retry_failed, strict=strict)
+        job = prepare(workspace, plan, model, retry_failed=retry_failed, strict=strict, ask_imported=ask_imported)
         asked: Generator[list[PhotoResult], None, None] | None = None
         if job.work.asks:
             engine = job.model.load() if isinstance(job.model, ModelChoice) else job.model
@@ -80,12 +86,14 @@ def prepare(
     *,
     retry_failed: bool = False,
     strict: bool = False,
+    ask_imported: bool = False,
     say: Callable[[str], None] = _nothing,
     load: Callable[[ModelChoice], Engine] = ModelChoice.load,
 ) -> Job:
     """Find what is missing, and note it as a run. A workspace goes on with its last model unless another is named.
 
-    When `strict`, the engine is loaded with `load` first: only it knows how its answers would come about.
+    When `strict`, the engine is loaded with `load` first: only it knows how its answers would come about. What was
+    imported is an answer like any other, save when `ask_imported`.
 
     Raises: InputError, CheckpointError, WorkspaceError.
     """
@@ -125,6 +133,7 @@ def prepare(
         settings=_settings(plan.read),
         retry_failed=retry_failed,
         strict=same_provenance,
+        ask_imported=ask_imported,
         say=say,
     )
     return Job(plan=plan, workspace=workspace, work=work, model=chosen, weights=weights, strict=strict)
@@ -309,7 +318,7 @@ def _result(job: Job, index: int, file: PhotoFile, photo: KeptPhoto) -> PhotoRes
         answers=() if error else answers,
         flags=() if error else flags,
         error=error,
-        dtype=" and ".join(sorted({origin.dtype for origin in photo.origins if origin})) or None,
+        dtype=" and ".join(sorted({origin.dtype for origin in photo.origins if origin and origin.dtype})) or None,
     )
 
 

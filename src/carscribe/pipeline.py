@@ -24,6 +24,7 @@ from carscribe.errors import InputError, OutputError, PhotoError, PhotosError
 from carscribe.flags import with_flags
 from carscribe.found import PhotoList, Photos
 from carscribe.photos.decode import photo_size, read_photo
+from carscribe.photos.imagefolders import imagefolder_rows
 from carscribe.photos.metadata import MetadataMatch, match_metadata
 from carscribe.photos.rows import read_rows
 from carscribe.photos.sources import find_photos, same_bytes
@@ -48,7 +49,7 @@ class ReadSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchedPhotos:
-    """Photos that were found, with their metadata. `match` is None when no metadata file was given."""
+    """Photos that were found, with their metadata. `match` is None where there was none."""
 
     files: Photos
     ignored: Mapping[str, int]
@@ -60,7 +61,7 @@ class RunPlan:
     """What is to be asked of what, known before a model is loaded.
 
     `leader` maps a photo's index to that of an earlier one with the same bytes and the same metadata: it is not asked
-    again. `metadata_match` is None when no metadata file was given. `skipped` counts by fault the photos that
+    again. `metadata_match` is None where there was no metadata. `skipped` counts by fault the photos that
     `carscribe check` had flagged and that are left out; None when none were to be.
     """
 
@@ -96,6 +97,7 @@ def describe(
     pixel_limit: int = PIXEL_LIMIT,
     retry_failed: bool = False,
     strict: bool = False,
+    ask_imported: bool = False,
     engine: Engine | None = None,
 ) -> Iterator[PhotoResult]:
     """Describe photographs of cars: one result a photo, in the order given, as they are ready.
@@ -129,7 +131,12 @@ def describe(
         return run(plan, engine or choice.open())
     from carscribe.keeping import describe_into
 
-    return describe_into(Path(workspace), plan, engine or choice, retry_failed=retry_failed, strict=strict)
+    return describe_into(
+        *(Path(workspace), plan, engine or choice),
+        retry_failed=retry_failed,
+        strict=strict,
+        ask_imported=ask_imported,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +219,10 @@ def match_photos(
     metadata: str | Path | None = None,
     metadata_keys: Mapping[str, str] | None = None,
 ) -> MatchedPhotos:
-    """Find photos and attach metadata. Raises: InputError when there is no photo, or the metadata cannot be read."""
+    """Find photos and attach metadata: an imagefolder's own where none is given.
+
+    Raises: InputError when there is no photo, or the metadata cannot be read.
+    """
     sources = [Path(photos)] if isinstance(photos, str | Path) else [Path(source) for source in photos]
     found = find_photos(sources[0] if len(sources) == 1 else sources, keys=metadata_keys)
     if not any(file.path.exists() for file in found.files):
@@ -220,9 +230,14 @@ def match_photos(
             f"None of the {len(found.files)} photos listed in {', '.join(map(str, sources))} is there; the first would "
             f"be {found.files[0].path}. Give the photos' folder, and the list as --metadata."
         )
-    if metadata is None:
+    rows = None
+    if metadata is not None:
+        rows = read_rows(Path(metadata), keys=metadata_keys)
+    elif len(sources) == 1 and sources[0].is_dir():
+        rows = imagefolder_rows(sources[0], metadata_keys)
+    if rows is None:
         return MatchedPhotos(files=found.files, ignored=found.ignored)
-    match = match_metadata(found.files, read_rows(Path(metadata), keys=metadata_keys))
+    match = match_metadata(found.files, rows)
     return MatchedPhotos(files=PhotoList(match.files), ignored=found.ignored, match=match)
 
 

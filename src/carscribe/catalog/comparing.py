@@ -18,18 +18,26 @@ from carscribe.catalog.prompt_sets import Wanted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswersThatCount:
-    """Answers under one condition; with a provenance, those of that alone and of as many tiles as were asked for."""
+    """Answers under one condition; with a provenance, those of that alone and of as many tiles as were asked for.
+
+    Besides, those under the conditions `imported`: captions that were there before a model was asked.
+    """
 
     condition_id: int
     provenance_id: int | None = None
+    imported: tuple[int, ...] = ()
 
     def prompts_of(self, photo_id: str) -> str:
         """SQL for the ids of the prompts that a photo has answers to, as `answered.prompts`; it takes `values`."""
+        imported = ",".join(map(str, self.imported))
         if self.provenance_id is None:
+            if self.imported:
+                one_of = f"condition_id IN (?, {imported})"
+                return f"SELECT group_concat(prompts) FROM answered WHERE photo_id = {photo_id} AND {one_of}"
             return f"SELECT prompts FROM answered WHERE photo_id = {photo_id} AND condition_id = ?"
         return (
-            f"SELECT group_concat(DISTINCT prompt_id) FROM answers WHERE photo_id = {photo_id} AND condition_id = ?"
-            " AND provenance_id = ? AND tiles = asked_tiles"
+            f"SELECT group_concat(DISTINCT prompt_id) FROM answers WHERE photo_id = {photo_id} AND"
+            f" ((condition_id = ? AND provenance_id = ? AND tiles = asked_tiles) OR condition_id IN ({imported}))"
         )
 
     @property

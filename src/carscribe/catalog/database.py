@@ -88,6 +88,12 @@ def adapter_of_run(connection: sqlite3.Connection) -> str:
     return "runs.adapter" if has_column(connection, "runs", "adapter") else "''"
 
 
+def imported_conditions(connection: sqlite3.Connection) -> tuple[int, ...]:
+    """The ids of the conditions under which captions were imported, see `catalog.imported`; mostly none."""
+    rows = connection.execute("SELECT id FROM conditions WHERE weights >= 'imported:' AND weights < 'imported;'")
+    return tuple(row[0] for row in rows)
+
+
 def answered_table(connection: sqlite3.Connection) -> str:
     """What a SELECT from the table `answered` begins with: nothing, but in a workspace from before it."""
     if has_column(connection, "answered", "prompts"):

@@ -7,6 +7,9 @@ from pathlib import PurePath
 from carscribe.memory import held_of
 from carscribe.records import Language, Prompt, Recipe
 
+IMPORTED = "imported:"
+"""What a condition's weights begin with where no model answered: captions that were there. Their origin follows."""
+
 HELD_AS = " as "
 """Between weights and what they were quantised to, where the catalogue names both in one."""
 

@@ -1,6 +1,7 @@
 """Files as they are now, in the words of the catalogue: their paths, sizes and times, their bytes, what was crawled."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -172,3 +173,8 @@ def _crawled(metadata: Metadata) -> Crawled:
         None if kind is None else writable(kind),
         writable(compact_json(dict(metadata.extra))) if metadata.extra else "{}",
     )
+
+
+def metadata_of(name: str | None, kind: str | None, extra: str) -> Metadata:
+    """What was crawled with a file, from what the catalogue has of it."""
+    return Metadata(name=name, kind=kind, extra=json.loads(extra))

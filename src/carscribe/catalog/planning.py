@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from carscribe.catalog.comparing import AnswersThatCount
+from carscribe.catalog.database import imported_conditions
 from carscribe.catalog.entries import Condition, PromptSet, Provenance
 from carscribe.catalog.files import Size
 from carscribe.catalog.noting import FileNotes
@@ -32,22 +33,25 @@ def plan_work(
     settings: str = "",
     retry_failed: bool = False,
     strict: Provenance | None = None,
+    ask_imported: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Work:
     """Note what is wanted of files, and find what of it is missing. Begins a run; all or nothing.
 
     `wanted` gives the prompt sets for a photo's metadata, one and the same tuple for the same questions.
     `settings` says how photos are read: one that could not be read is tried again when it changes. With `strict`, an
-    answer of another provenance, or of fewer tiles than asked for, counts as missing. `say` is told when files have to
-    be read.
+    answer of another provenance, or of fewer tiles than asked for, counts as missing. A caption that was imported is an
+    answer, save with `ask_imported`. `say` is told when files have to be read.
 
     Raises: WorkspaceError.
     """
     with workspace.transaction(), collector_paused():
-        condition_id = _condition_id(workspace, condition)
-        run_id = _begin_run(workspace, condition, condition_id, len(photos))
+        condition_id = note_condition(workspace, condition)
+        run_id = begin_run(workspace, condition, condition_id, len(photos))
         answers = AnswersThatCount(
-            condition_id=condition_id, provenance_id=None if strict is None else provenance_id(workspace, strict)
+            condition_id=condition_id,
+            provenance_id=None if strict is None else provenance_id(workspace, strict),
+            imported=() if ask_imported else imported_conditions(workspace.connection),
         )
         failures = {} if retry_failed else _failures(workspace, condition_id, settings)
         sets = PromptSets(workspace)
@@ -74,6 +78,7 @@ def plan_work(
     return Work(
         run_id=run_id,
         condition_id=condition_id,
+        imported=answers.imported,
         asks=asks,
         kept=len(photos) - len(asks) - len(failed),
         moved=notes.moved,
@@ -111,7 +116,8 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _condition_id(workspace: Workspace, condition: Condition) -> int:
+def note_condition(workspace: Workspace, condition: Condition) -> int:
+    """The id of a condition, made when it is new; by the name that it has now."""
     identity = (condition.held_weights, condition.adapter, condition.decoding, condition.max_tiles)
     found = workspace.connection.execute(
         "INSERT INTO conditions (weights, adapter, decoding, max_tiles, model) VALUES (?, ?, ?, ?, ?)"
@@ -121,7 +127,8 @@ def _condition_id(workspace: Workspace, condition: Condition) -> int:
     return int(found.fetchone()[0])
 
 
-def _begin_run(workspace: Workspace, condition: Condition, condition_id: int, photos: int) -> int:
+def begin_run(workspace: Workspace, condition: Condition, condition_id: int, photos: int) -> int:
+    """The id of a new run, which is planned."""
     begun = workspace.connection.execute(
         "INSERT INTO runs (started_at, state, host, pid, model, adapter, condition_id, photos, to_ask)"
         " VALUES (?, 'planned', ?, ?, ?, ?, ?, ?, 0) RETURNING id",

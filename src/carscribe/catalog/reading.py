@@ -8,6 +8,7 @@ from typing import Any
 
 from carscribe.catalog.calibration import temperatures_of
 from carscribe.catalog.database import PAGE, has_column, marks, translated
+from carscribe.catalog.entries import IMPORTED
 from carscribe.catalog.text import writable
 from carscribe.catalog.workspace import Workspace
 from carscribe.records import Answer, JudgedAnswer, Language, Metadata, PhotoFile, Verdict
@@ -33,6 +34,11 @@ class Origin:
     answered_at: str
     temperature: float | None = None
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether no model answered: the text was there, and was taken over."""
+        return self.weights.startswith(IMPORTED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptPhoto:
@@ -55,7 +61,7 @@ class KeptPhoto:
     @property
     def tiles(self) -> int | None:
         """How many tiles the photo was cut into, thumbnail included; the most, if answers differ."""
-        return max((origin.tiles for origin in self.origins if origin), default=None)
+        return max((origin.tiles for origin in self.origins if origin and not origin.is_imported), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,8 @@ def kept_photos(
     """Every file of the workspace with its answers, in the order in which files came in.
 
     Answers are those to what is asked now: an answer to a question that has changed since is kept and not shown.
-    `file_ids` takes only these files, `recipe` only that one's answers, `model` those of another model than the last.
+    Where the model that is asked has none, a caption that was imported is the answer. `file_ids` takes only these
+    files, `recipe` only that one's answers, `model` those of another model than the last, and nothing in their place.
 
     Raises: WorkspaceError.
     """
@@ -187,6 +194,8 @@ class _Reader:
             condition = self._model or ask[3]
             for item in self._set(ask[2]):
                 kept = answers.get((row[6], item.prompt_id, condition))
+                if self._model is None and (kept is None or kept[1].is_imported):
+                    kept = answers.get((row[6], item.prompt_id, IMPORTED))
                 verdict = verdicts.get((row[6], item.recipe, item.question, item.language))
                 if kept is None and (verdict is None or verdict[0].text is None):
                     missing.append((item.recipe, item.question, item.language))
@@ -221,12 +230,15 @@ class _Reader:
         return self._items[set_id]
 
     def _answers(self, photo_ids: Sequence[int]) -> dict[tuple[int, int, Any], tuple[Answer, Origin]]:
-        """By (photo, prompt, condition), the newest of each; with a model asked for, by its name for the condition."""
+        """By (photo, prompt, condition), the newest of each; with a model asked for, by its name for the condition.
+
+        Imported captions are one condition besides, called `IMPORTED`: the newest counts, wherever it is from.
+        """
         columns = (
             "photo_id, prompt_id, condition_id, id, provenance_id, tiles, asked_tiles, text, scores, mass, tokens,"
             f" finish, seconds, answered_at, {self._remark}"
         )
-        found = {}
+        found: dict[tuple[int, int, Any], tuple[Answer, Origin]] = {}
         rows = self._rows("answers", "photo_id", photo_ids, columns, "ORDER BY run_id, id")
         self._learn({row[2] for row in rows}, {row[4] for row in rows})
         for row in rows:
@@ -258,6 +270,8 @@ class _Reader:
                 temperature=self._temperatures.get((row[2], row[1])),
             )
             found[row[0], row[1], condition] = (answer, origin)
+            if origin.is_imported:
+                found[row[0], row[1], IMPORTED] = (answer, origin)
         return found
 
     def _learn(self, conditions: set[int], provenances: set[int]) -> None:

@@ -108,11 +108,12 @@ class Work:
 
     `changes` is what is asked of files from this run on, to be noted once there is an engine to ask. `kept` counts
     photos whose every answer is there, `moved` those found at another path than before. `paths` says by which path the
-    catalogue knows a file.
+    catalogue knows a file. `imported` are the conditions of imported captions, which count as answers.
     """
 
     run_id: int
     condition_id: int
+    imported: tuple[int, ...]
     asks: Asks
     kept: int
     moved: int

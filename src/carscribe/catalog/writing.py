@@ -1,6 +1,7 @@
 """A run, as it is written down: answers and failures in one transaction a batch, the sums at the end."""
 
 import json
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +96,8 @@ class RunWriter:
             photo_ids = self._keep_photos(outcomes)
             self._keep_failures(failed)
             self._keep_answers(answered, photo_ids)
-            self._keep_answered(list({photo_ids[o.result.sha256 or ""] for o in answered if o.result.answers}))
+            there = list({photo_ids[o.result.sha256 or ""] for o in answered if o.result.answers})
+            note_answered(self._connection, there, self._work.condition_id)
         for outcome in outcomes:
             self._forget(outcome)
         self.seconds += time.perf_counter() - started
@@ -115,8 +117,9 @@ class RunWriter:
         if photo is None:
             return set()
         rows = self._connection.execute(
-            "SELECT prompt_id FROM answers WHERE photo_id = ? AND condition_id = ?"
-            " AND (NOT ? OR run_id = ? OR (provenance_id = ? AND tiles = asked_tiles))",
+            "SELECT prompt_id FROM answers WHERE photo_id = ? AND (condition_id = ?"
+            " AND (NOT ? OR run_id = ? OR (provenance_id = ? AND tiles = asked_tiles))"
+            f" OR condition_id IN ({','.join(map(str, self._work.imported))}))",
             (photo[0], self._work.condition_id, self._strict, self._work.run_id, self._provenance_id),
         )
         return {row[0] for row in rows}
@@ -198,23 +201,24 @@ class RunWriter:
             rows,
         )
 
-    def _keep_answered(self, photo_ids: Sequence[int]) -> None:
-        """Write down what photos have answers to by now."""
-        for start in range(0, len(photo_ids), PAGE):
-            some = photo_ids[start : start + PAGE]
-            self._connection.execute(
-                "INSERT INTO answered SELECT photo_id, condition_id, group_concat(DISTINCT prompt_id) FROM answers"
-                f" WHERE photo_id IN ({marks(len(some))}) AND condition_id = ? GROUP BY photo_id"
-                " ON CONFLICT DO UPDATE SET prompts = excluded.prompts",
-                (*some, self._work.condition_id),
-            )
-
     def _forget(self, outcome: Outcome) -> None:
         """What was under way has arrived, or never will."""
         under_way = self._under_way.get(outcome.result.sha256 or "", set())
         under_way.difference_update(self._ids(outcome.asked))
         if not under_way:
             self._under_way.pop(outcome.result.sha256 or "", None)
+
+
+def note_answered(connection: sqlite3.Connection, photo_ids: Sequence[int], condition_id: int) -> None:
+    """Write down what photos have answers to by now."""
+    for start in range(0, len(photo_ids), PAGE):
+        some = photo_ids[start : start + PAGE]
+        connection.execute(
+            "INSERT INTO answered SELECT photo_id, condition_id, group_concat(DISTINCT prompt_id) FROM answers"
+            f" WHERE photo_id IN ({marks(len(some))}) AND condition_id = ? GROUP BY photo_id"
+            " ON CONFLICT DO UPDATE SET prompts = excluded.prompts",
+            (*some, condition_id),
+        )
 
 
 def _beginning(sha256: str) -> int:

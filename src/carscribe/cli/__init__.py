@@ -21,6 +21,7 @@ def main() -> None:
         describing,
         evaluating,
         exporting,
+        importing,
         machines,
         planning,
         training,

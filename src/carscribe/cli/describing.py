@@ -1,6 +1,7 @@
 """`carscribe describe` and `carscribe recipes`."""
 
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -34,6 +35,15 @@ LENGTHS_OF = 1000
 """Descriptions that are composed to say how long they are."""
 
 LENGTHS_BUDGET = "clip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What is to be asked of a workspace beside what it lacks."""
+
+    retry_failed: bool
+    strict: bool
+    ask_imported: bool
 
 
 @app.command()
@@ -93,6 +103,10 @@ def describe(
         bool,
         typer.Option("--strict", help="With -w: ask again what was answered in another dtype, on another GPU, …"),
     ] = False,
+    ask_imported: Annotated[
+        bool,
+        typer.Option("--ask-imported", help="With -w: ask photos too whose caption was imported: see docs/import.md."),
+    ] = False,
     exact_decode: Annotated[
         bool, typer.Option("--exact-decode", help="Decode JPEGs at full size instead of shrinking on load.")
     ] = False,
@@ -108,8 +122,10 @@ def describe(
     from carscribe.terminal.run import RunView
     from carscribe.terminal.screen import Screen
 
-    if workspace is None and (retry_failed or strict):
-        raise InputError("--retry-failed and --strict are about what a workspace holds: name one with -w.")
+    if workspace is None and (retry_failed or strict or ask_imported):
+        raise InputError(
+            "--retry-failed, --strict and --ask-imported are about what a workspace holds: name one with -w."
+        )
     view = RunView(Screen(quiet=as_json))
     plan = plan_run(
         photos,
@@ -133,7 +149,8 @@ def describe(
         if workspace is None:
             finished = _into_lines(view, plan, request, lines)
         else:
-            finished = _into_workspace(view, plan, request, lines, workspace, retry_failed=retry_failed, strict=strict)
+            wanted = _Wanted(retry_failed=retry_failed, strict=strict, ask_imported=ask_imported)
+            finished = _into_workspace(view, plan, request, lines, workspace, wanted)
         if path:
             view.screen.row("Written", str(path))
     if not finished:
@@ -168,9 +185,7 @@ def _into_workspace(
     request: "ModelRequest",
     lines: "JsonLines",
     folder: Path,
-    *,
-    retry_failed: bool,
-    strict: bool,
+    wanted: "_Wanted",
 ) -> bool:
     """Ask what the workspace lacks, and keep it; whether it came to its end."""
     from carscribe.catalog.workspace import write_workspace
@@ -182,7 +197,12 @@ def _into_workspace(
     say = view.screen.say
     with write_workspace(folder, create=True, say=say) as workspace:
         job = prepare(
-            *(workspace, plan, request), retry_failed=retry_failed, strict=strict, say=say, load=partial(_load, view)
+            *(workspace, plan, request),
+            retry_failed=wanted.retry_failed,
+            strict=wanted.strict,
+            ask_imported=wanted.ask_imported,
+            say=say,
+            load=partial(_load, view),
         )
         view.show_work(job.work)
         if not job.work.asks:

@@ -4,7 +4,7 @@ import ast
 import json
 import math
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -69,6 +69,17 @@ def read_rows(path: Path, *, keys: Mapping[str, str] | None = None) -> tuple[Met
             'keys, such as {"name": "' + columns[0] + '"}; the first line of a CSV file must name its columns.'
         )
     return rows
+
+
+def row_reader(
+    path: Path, columns: Sequence[str], keys: Mapping[str, str] | None = None
+) -> Callable[[RawRow], MetadataRow]:
+    """What makes sense of rows that are read one by one. `columns` are those of the first, `keys` as in `read_rows`.
+
+    Raises: MetadataError when `keys` names a column that is not among them.
+    """
+    own = tuple(_mapped_columns(path, columns, keys or {}).items())
+    return lambda row: _interpret(row, own)
 
 
 def columns_in(path: Path) -> tuple[str, ...]:

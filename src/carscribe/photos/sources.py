@@ -14,10 +14,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from carscribe.errors import PhotosError
+from carscribe.errors import MetadataError, PhotosError
 from carscribe.found import PhotoList, Photos
 from carscribe.photos.folders import FolderPhotos, Walk, printable, walk_photos
 from carscribe.photos.metadata import merge_metadata, read_rows
+from carscribe.photos.packed import has_photo_bytes, holds_packed, packed_ending, unpack_command
 from carscribe.photos.rows import PHOTO_SUFFIXES, columns_in
 from carscribe.photos.signature import HEAD_BYTES, format_of
 from carscribe.photos.tables import TABLE_SUFFIXES
@@ -108,6 +109,8 @@ def _of_source(source: Path, keys: Mapping[str, str] | None, ignored: Counter[st
         return _Source(files=PhotoList([file]), identities=[_identity(source)], folder=_folder_name(source.parent))
     if suffix in TABLE_SUFFIXES:
         return _in_list(source, keys, ignored)
+    if packed_ending(source.name):
+        raise PhotosError(f"{source} has its photos packed in it. Take them out first: {unpack_command(source)}")
     raise PhotosError(f"{source} is no photo by its suffix ({suffix or 'none'}). {_advice(source)}")
 
 
@@ -117,6 +120,10 @@ def _in_folder(folder: Path, ignored: Counter[str]) -> _Source:
     except OSError as error:
         raise PhotosError(f"{folder} cannot be opened: {error.strerror or error}. Check your permissions.") from error
     ignored.update(walk.ignored)
+    if not walk.photos and holds_packed(walk.ignored):
+        raise PhotosError(
+            f"No photo lies in {folder}: {_contents(walk)}. Take photos out of these with: {unpack_command(folder)}"
+        )
     if not walk.photos:
         raise PhotosError(
             f"No photo in {folder}: {_contents(walk)}. Photos end in .jpg, .png, .webp, .avif, .heic, .tif, .bmp, .gif."
@@ -133,10 +140,19 @@ def _contents(walk: Walk) -> str:
 
 
 def _in_list(path: Path, keys: Mapping[str, str] | None, ignored: Counter[str]) -> _Source:
-    rows = read_rows(path, keys=keys)
+    packed = path.suffix.lower() == ".parquet" and has_photo_bytes(path)
+    inside = PhotosError(f"{path} has its photos in it as bytes. Take them out first: {unpack_command(path)}")
+    try:
+        rows = read_rows(path, keys=keys)
+    except MetadataError as error:
+        raise inside if packed else error from None
     named = [(image, row.metadata) for row in rows for image in row.images]
     if not rows:
         raise PhotosError(f"{path} lists no photos: it has no rows.")
+    places = Places(path.parent)
+    located = [(*places.locate(image), metadata) for image, metadata in named]
+    if packed and not any(os.path.lexists(file) for file, _, _ in located):
+        raise inside
     if not named:
         columns = ", ".join(repr(column) for column in columns_in(path)[:20])
         raise PhotosError(
@@ -149,8 +165,6 @@ def _in_list(path: Path, keys: Mapping[str, str] | None, ignored: Counter[str]) 
             f"{path} lists addresses ({named[0][0]}), not files. Download them first, then list the files."
         )
     ignored.update({_NO_PATH: without} if (without := sum(not row.images for row in rows)) else {})
-    places = _Places(path.parent)
-    located = [(*places.locate(image), metadata) for image, metadata in named]
     return _Source(
         files=PhotoList(
             PhotoFile(location=os.fspath(file), key=printable(key), metadata=metadata)
@@ -161,7 +175,7 @@ def _in_list(path: Path, keys: Mapping[str, str] | None, ignored: Counter[str]) 
     )
 
 
-class _Places:
+class Places:
     """Finds the files that a list names; remembers folders, for a list has millions of files in few of them."""
 
     def __init__(self, folder: Path) -> None:

@@ -7,16 +7,17 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from carscribe.errors import MetadataError, MissingExtraError
 
 TABLE_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"})
 
-_BOMS = (
+BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -46,9 +47,9 @@ def read_table(path: Path) -> list[RawRow]:
     """
     match path.suffix.lower():
         case ".parquet":
-            return list(_parquet_rows(path))
+            return list(parquet_rows(path))
         case ".csv" | ".tsv":
-            return list(_csv_rows(path, _read_text(path)))
+            return list(csv_rows(path, io.StringIO(_read_text(path), newline="")))
         case ".json" | ".jsonl" | ".ndjson":
             return _json_rows(path, _read_text(path))
         case other:
@@ -63,12 +64,12 @@ def _read_text(path: Path) -> str:
         raise MetadataError(f"{path} does not exist: check the path.") from error
     except OSError as error:
         raise MetadataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    return _decode_text(path, content)
+    return decode_text(path, content)
 
 
-def _decode_text(path: Path, content: bytes) -> str:
-    """UTF-8, UTF-16 or -32 with their marks, else CP949 (Korean Windows)."""
-    encoding = next((name for mark, name in _BOMS if content.startswith(mark)), "utf-8")
+def decode_text(path: Path, content: bytes) -> str:
+    """UTF-8, UTF-16 or -32 with their marks, else CP949 (Korean Windows). Raises: MetadataError."""
+    encoding = next((name for mark, name in BOMS if content.startswith(mark)), "utf-8")
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -92,7 +93,8 @@ def _json_rows(path: Path, text: str) -> list[RawRow]:
         if not text.strip():
             raise MetadataError(f"{path} is empty. Write a list of rows into it.") from error
         if _first_line_is_json(text):
-            return list(_json_line_rows(path, text))
+            # Not splitlines(): JSON text may hold U+2028 and the like unescaped, which it takes for ends of lines.
+            return list(json_line_rows(path, text.split("\n")))
         cut_off = " The file seems to be cut off." if error.pos >= len(text.rstrip()) else ""
         raise MetadataError(
             f"{path} is not JSON: line {error.lineno:,}, column {error.colno:,}: {error.msg}.{cut_off} {_FIX_JSON}."
@@ -109,9 +111,9 @@ def _first_line_is_json(text: str) -> bool:
         return False
 
 
-def _json_line_rows(path: Path, text: str) -> Iterator[RawRow]:
-    # Not splitlines(): JSON text may hold U+2028 and the like unescaped, which it takes for ends of lines.
-    for number, line in enumerate(text.split("\n"), start=1):
+def json_line_rows(path: Path, lines: Iterable[str]) -> Iterator[RawRow]:
+    """The rows of JSON lines. Raises: MetadataError."""
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"line {number}"
@@ -181,10 +183,15 @@ def _keyed_rows(document: Mapping[str, Any]) -> Iterator[RawRow]:
             yield RawRow(where=where, key=key, bare=value)
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[RawRow]:
-    header_line = next((line for line in text.splitlines() if line.strip()), "")
+def csv_rows(path: Path, text: TextIO) -> Iterator[RawRow]:
+    """The rows of CSV or TSV, a line in memory. `text` was opened with `newline=""`. Raises: MetadataError."""
+    blank, header_line = 0, ""
+    for header_line in text:
+        if header_line.strip():
+            break
+        blank += 1
     separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header_line.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(chain(["\n"] * blank, [header_line], text), delimiter=separator, strict=True)
     header: list[str] | None = None
     line = 1
     try:
@@ -213,7 +220,8 @@ def _named(path: Path, header: list[str], fields: list[str], line: int) -> dict[
     return dict(zip(header, fields, strict=False))
 
 
-def _parquet_rows(path: Path) -> Iterator[RawRow]:
+def parquet_rows(path: Path) -> Iterator[RawRow]:
+    """The rows of a Parquet file, a batch in memory. Raises: as `read_table`."""
     try:
         import pyarrow
         import pyarrow.parquet

@@ -60,8 +60,8 @@ def show_photo(screen: Screen, photo: KeptPhoto, description: Description | None
     if photo.sha256:
         tiles = f", {photo.tiles} tiles" if photo.tiles else ""
         row("Bytes", f"{photo.width_px} × {photo.height_px} px{tiles}; SHA-256 {photo.sha256}")
-    for origin in dict.fromkeys((o.model, o.dtype, o.device, o.answered_at[:16]) for o in photo.origins if o):
-        row("Answered", f"by {origin[0]} in {origin[1]} on {origin[2]}, {origin[3]} UTC")
+    for head, text in dict.fromkeys(_answered_by(origin) for origin in photo.origins if origin):
+        row(head, text)
     if photo.failure:
         row("Failed", photo.failure)
     if photo.missing:
@@ -76,6 +76,13 @@ def show_photo(screen: Screen, photo: KeptPhoto, description: Description | None
         row(description.budget, f"{description.text}")
         counted = "" if description.tokens is None else f"{description.tokens} tokens; "
         row("", f"{counted}left out: {', '.join(description.dropped) or 'nothing'}")
+
+
+def _answered_by(origin: Origin) -> tuple[str, str]:
+    at = f"{origin.answered_at[:16]} UTC"
+    if origin.is_imported:
+        return "Imported", f"from {origin.model.partition(':')[2]}, {at}"
+    return "Answered", f"by {origin.model} in {origin.dtype} on {origin.device}, {at}"
 
 
 def status_json(status: Status, flagged: FlagCounts, writer: str | None) -> dict[str, Any]:
