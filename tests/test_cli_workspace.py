@@ -241,7 +241,10 @@ def test_korean_answers_for_clip_fall_back_to_english_with_a_warning(tmp_path: P
         (["export", "ws", "--to", "out", "--format", "trl", "--language", "ko"], "an answer in ko in ws yet"),
         (["export", "ws", "--to", "out", "--format", "trl", "--trigger", "car"], "--trigger is for descriptions"),
         (["export", "ws", "--to", "out", "--format", "trl", "--held-out", "1"], "to less than 1, not 1.0"),
-        (["export", "ws", "--to", "out", "--seed", "1"], "--seed is for fine-tuning sets"),
+        (
+            ["export", "ws", "--to", "out", "--seed", "1"],
+            "--seed is for --shuffle, --caption-dropout and",
+        ),
         (["export", "ws", "--to", "out", "--recipe", "a", "--recipe", "b"], "A second --recipe is for"),
         (["correct", "ws", "nothing.csv"], "nothing.csv does not exist"),
         (["describe", "photos", "--retry-failed"], "name one with -w"),

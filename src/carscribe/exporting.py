@@ -3,18 +3,36 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Literal
 
-from carscribe.budgets.composing import compose
+from carscribe.budgets.composing import Shuffle, compose, parts_given
 from carscribe.budgets.counting import Budget
+from carscribe.budgets.spellings import HANGUL, in_latin
+from carscribe.budgets.unnaming import Unnaming, unnaming
 from carscribe.catalog.reading import KeptPhoto, asked_recipes, kept_photos
 from carscribe.catalog.workspace import Workspace
 from carscribe.errors import InputError
-from carscribe.records import DescribedPhoto, Description, JudgedAnswer, Language
+from carscribe.records import DescribedPhoto, Description, JudgedAnswer, Language, Metadata
+
+NameMode = Literal["keep", "drop", "first"]
+"""What becomes of a car's name in its caption: as the answers have it, taken out of them, or put before all."""
+
+NAME_MODES: tuple[NameMode, ...] = ("keep", "drop", "first")
+
+_NAME_KEYS = frozenset(
+    {"brand", "make", "maker", "manufacturer", "marque", "model", "modelname", "name", "nameen", "nameko"}
+    | {"브랜드", "제조사", "메이커", "모델", "모델명", "차명"}
+)
+"""Other columns of metadata that hold a part of a car's name, without case, blanks, `_` and `-`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """Which answers to compose, and how. `model` None: that of the last run."""
+    """Which answers to compose, and how. `model` None: that of the last run.
+
+    With `shuffle`, phrases are in an order drawn by `seed` and photo, but for the first `keep_parts` parts between
+    commas; what was given (trigger, prefix) and a name that stands first stay in any case.
+    """
 
     recipe: str
     language: Language
@@ -25,17 +43,31 @@ class Wish:
     force_language: bool = False
     approved_only: bool = False
     model: str | None = None
+    names: NameMode = "keep"
+    shuffle: bool = False
+    keep_parts: int = 0
+    seed: int = 0
+
+    @property
+    def fixed_parts(self) -> int:
+        """How many parts between commas a trainer that shuffles has to keep in front."""
+        opening = "name" if self.names == "first" else ""
+        return max(self.keep_parts, parts_given(trigger=self.trigger, prefix=self.prefix, opening=opening))
 
 
 @dataclass(slots=True, kw_only=True)
 class Counts:
-    """What composing did to the photos so far. `unanswered` ones were never answered in full, and are left out."""
+    """What composing did to the photos so far. `unanswered` ones were never answered in full, and are left out.
+
+    `nameless` ones have no name to put first, or none that the encoder can read.
+    """
 
     described: int = 0
     shortened: int = 0
     unanswered: int = 0
     unapproved: int = 0
     without_language: int = 0
+    nameless: int = 0
     fallbacks: set[str] = field(default_factory=set)
 
 
@@ -82,13 +114,14 @@ def _described(workspace: Workspace, wish: Wish, counts: Counts) -> Iterator[Des
             counts.unanswered += not photo.answers
             continue
         try:
-            description = describe_as(answers, wish)
+            description = describe_as(answers, wish, metadata=photo.file.metadata, photo=photo.sha256)
         except InputError as error:
             counts.without_language += 1
             trouble = error
             continue
         counts.described += 1
         counts.shortened += bool(description.dropped)
+        counts.nameless += wish.names == "first" and not _opening(photo.file.metadata, wish)
         counts.fallbacks.update(description.fallbacks)
         yield DescribedPhoto(
             file=photo.file,
@@ -115,8 +148,14 @@ def _nothing(workspace: Workspace, wish: Wish, counts: Counts) -> InputError:
     )
 
 
-def describe_as(answers: tuple[JudgedAnswer, ...], wish: Wish) -> Description:
-    """One photo's description. Raises: InputError as `compose`."""
+def describe_as(
+    answers: tuple[JudgedAnswer, ...], wish: Wish, *, metadata: Metadata | None = None, photo: str = ""
+) -> Description:
+    """One photo's description; `photo` (its SHA-256) and the seed say how it is shuffled.
+
+    Raises: InputError as `compose`.
+    """
+    about = metadata or Metadata()
     return compose(
         answers,
         wish.budget,
@@ -125,7 +164,28 @@ def describe_as(answers: tuple[JudgedAnswer, ...], wish: Wish) -> Description:
         suffix=wish.suffix,
         trigger=wish.trigger,
         force_language=wish.force_language,
+        opening=_opening(about, wish) if wish.names == "first" else "",
+        unnaming=_unnaming(about) if wish.names == "drop" else None,
+        shuffle=Shuffle(seed=f"{wish.seed} {photo}", keep_parts=wish.keep_parts) if wish.shuffle else None,
     )
+
+
+def _opening(metadata: Metadata, wish: Wish) -> str:
+    """The car's name as the encoder reads it; "" when there is none."""
+    name = (metadata.name or "").strip()
+    if HANGUL.search(name) and not wish.budget.knows("ko") and not wish.force_language:
+        return in_latin(name) or ""
+    return name
+
+
+def _unnaming(metadata: Metadata) -> Unnaming:
+    """What takes the car's names out: its name, and other columns that hold a part of it."""
+    others = (value for key, value in metadata.extra.items() if _plain_key(key) in _NAME_KEYS)
+    return unnaming(tuple(dict.fromkeys(name for name in (metadata.name, *others) if name)))
+
+
+def _plain_key(key: str) -> str:
+    return key.casefold().replace("_", "").replace("-", "").replace(" ", "")
 
 
 def _approved(photo: KeptPhoto) -> tuple[JudgedAnswer, ...]:

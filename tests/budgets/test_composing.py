@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carscribe.budgets.composing import compose, fit
+from carscribe.budgets.composing import Shuffle, compose, fit
 from carscribe.budgets.counting import BUDGETS, Budget
 from carscribe.budgets.phrases import split_phrases
+from carscribe.budgets.unnaming import unnaming
 from carscribe.errors import InputError
 from carscribe.plaintext import model_mark_in
 from carscribe.records import Answer, Description, JudgedAnswer, Language, Verdict
@@ -335,3 +336,71 @@ def test_what_was_given_stands_whole_or_is_refused(trigger: str, prefix: str, su
 def test_the_examples_of_the_documentation_are_what_comes_out() -> None:
     page = Path(__file__).parents[2] / "docs" / "budgets.md"
     assert doctest.testfile(str(page), module_relative=False, encoding="utf-8").failed == 0
+
+
+PHRASES = ("compact SUV", "red", "slim lamps", "five-spoke wheels", "floating roof", "short overhangs")
+
+
+def shuffled(*texts: str, seed: str = "1", keep_parts: int = 0, **more: Any) -> Description:
+    answers = [said(text, priority=i) for i, text in enumerate(texts)]
+    shuffle = Shuffle(seed=seed, keep_parts=keep_parts)
+    return compose(answers, more.pop("budget", BUDGETS["none"]), language="en", shuffle=shuffle, **more)
+
+
+def test_shuffled_phrases_are_the_same_ones_in_an_order_drawn_by_the_seed() -> None:
+    orders = {shuffled(*PHRASES, seed=str(seed)).text for seed in range(20)}
+    assert len(orders) > 10
+    assert {tuple(sorted(order.split(", "))) for order in orders} == {tuple(sorted(PHRASES))}
+    assert shuffled(*PHRASES, seed="7") == shuffled(*PHRASES, seed="7")
+
+
+@pytest.mark.parametrize(
+    ("keep_parts", "frame", "start"),
+    [
+        (0, {"trigger": "sks", "prefix": "a car, studio"}, "sks, a car, studio, "),
+        (3, {"trigger": "sks", "prefix": "a car, studio"}, "sks, a car, studio, "),
+        (4, {"trigger": "sks", "prefix": "a car, studio"}, "sks, a car, studio, compact SUV, "),
+        (2, {}, "compact SUV, red, "),
+        (99, {}, ", ".join(PHRASES)),
+    ],
+)
+def test_parts_that_are_kept_stay_in_front_as_kohya_counts_them(
+    keep_parts: int, frame: dict[str, str], start: str
+) -> None:
+    for seed in range(8):
+        assert shuffled(*PHRASES, seed=str(seed), keep_parts=keep_parts, **frame).text.startswith(start)
+
+
+def test_a_kept_phrase_with_a_comma_inside_stays_whole() -> None:
+    text = shuffled("wheels (black, 20 inch)", *PHRASES, keep_parts=1).text
+    assert text.startswith("wheels (black, 20 inch), ")
+
+
+def test_a_suffix_stays_last_when_phrases_are_shuffled() -> None:
+    assert all(shuffled(*PHRASES, seed=str(seed), suffix="4k").text.endswith(", 4k") for seed in range(8))
+
+
+@given(st.lists(st.text(alphabet="abc ,.-", min_size=1, max_size=20), min_size=1, max_size=12), st.integers(1, 40))
+def test_shuffled_descriptions_hold_the_budget(texts: list[str], limit: int) -> None:
+    made = shuffled(*texts, budget=words(limit, together=1))
+    assert made.tokens is not None
+    assert made.tokens <= limit
+
+
+def test_an_opening_stands_before_all_phrases_and_is_not_said_again() -> None:
+    answers = [said("Kia Niro", priority=0), said("compact SUV", priority=1)]
+    made = compose(answers, BUDGETS["clip"], language="en", trigger="sks", opening="Kia\n Niro ")
+    assert (made.text, made.repeated) == ("sks, Kia Niro, compact SUV", ("Kia Niro",))
+    for seed in range(8):
+        assert shuffled(*PHRASES, seed=str(seed), opening="Kia Niro").text.startswith("Kia Niro, ")
+
+
+def test_an_opening_for_which_there_is_no_room_is_dropped_and_told() -> None:
+    made = compose([said("red")], words(3), language="en", opening="a name of many words")
+    assert (made.text, made.dropped) == ("red", ("a name of many words",))
+
+
+def test_without_its_name_a_car_is_described_by_what_else_is_said() -> None:
+    answers = [said("Kia Niro", priority=0), said("Kia's slim lamps, red Niro, red car", priority=1)]
+    made = compose(answers, BUDGETS["clip"], language="en", unnaming=unnaming(("기아 니로",)))
+    assert made.text == "slim lamps, red car"

@@ -1,5 +1,7 @@
 """File names are readable, safe everywhere, and no two photos share one."""
 
+import sys
+import tracemalloc
 import unicodedata
 from pathlib import PurePosixPath, PureWindowsPath
 
@@ -117,3 +119,15 @@ def test_very_deep_folders_are_left_out() -> None:
     assert len(name.encode()) <= PATH_BYTES
     assert PurePosixPath(name).parts[0] == "images"
     assert name.startswith("images/niro-")
+
+
+def test_many_names_are_told_apart_in_few_bytes_each() -> None:
+    count = 20_000
+    tracemalloc.start()
+    book = NameBook()
+    taken = [book.take("", [f"{i}.jpg"], f"{i}.jpg") == f"{i}.jpg" for i in range(count)]
+    kept_bytes = tracemalloc.get_traced_memory()[0] - sys.getsizeof(taken)
+    tracemalloc.stop()
+    assert all(taken)
+    assert book.take("", ["7777.JPG"], "other") != "7777.JPG"
+    assert kept_bytes < 40 * count

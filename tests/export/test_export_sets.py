@@ -451,3 +451,18 @@ def test_the_command_line_writes_the_wished_share_of_the_wished_answers(
     again = subprocess.run([*command, "--json", "--overwrite"], capture_output=True, text=True, check=False)
     report = json.loads(again.stdout)
     assert (report["format"], report["pairs"], report["held_out_pairs"], report["left_out"]) == (format_, 14, 6, [])
+
+
+def test_the_command_line_keeps_together_what_a_check_found_alike(taught: Path, parts: Divided, to: Path) -> None:
+    together = [parts.learned[0], parts.held[0]]
+    group = {"why": "near_duplicate", "photos": [{"photo": each.key, "sha256": each.sha256} for each in together]}
+    report = to.with_suffix(".json")
+    report.write_text(json.dumps({"carscribe_check": 1, "flagged": [], "groups": [group]}), "utf-8")
+    asked = ["export", taught, "--format", "trl", "--to", to, "--held-out", "0.3", "--seed", "1", "--checked", report]
+    command = [sys.executable, "-m", "carscribe", *map(str, asked)]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    held = {Path(row["images"][0]).name for row in rows_of(to, "held_out")}
+    assert len(held & {each.key for each in together}) in {0, 2}
+    expected = divided(taught, held_out=0.3, seed=1, checked=report)
+    assert held == {each.key for each in expected.held} != {each.key for each in parts.held}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,47 @@ def write(format_: str, files: dict[str, Path], to: Path, masker: Any, **options
     return export.write(format_, photos(files), to, masker=masker, **options)
 
 
+FILES = [name for name, each in FORMATS.items() if not each.shards]
+"""Formats in which an image is a file of its own."""
+
+PACKED = [name for name, each in FORMATS.items() if each.shards]
+
+
+def unpacked(out: Path, format_: str) -> dict[str, bytes]:
+    """The images in the shards of an export, by the photo's key."""
+    images: dict[str, bytes] = {}
+    for path in sorted(out.rglob("*")):
+        if path.suffix == ".tar":
+            with tarfile.open(path) as tar:
+                inside = {entry.name: tar.extractfile(entry).read() for entry in tar}  # type: ignore[union-attr]
+            for name in [name for name in inside if name.endswith(".jpg")]:
+                images[json.loads(inside[name.replace(".jpg", ".json")])["photo"]] = inside[name]
+        elif path.suffix == ".parquet":
+            rows = pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
+            images |= {row["photo"]: row["image"]["bytes"] for row in rows}
+        elif path.suffix == ".arrow":
+            with pytest.importorskip("pyarrow").ipc.open_stream(str(path)) as stream:
+                images |= {row["photo"]: row["image"]["bytes"] for row in stream.read_all().to_pylist()}
+    return images
+
+
+@pytest.mark.parametrize("format_", PACKED)
+def test_nothing_planted_is_in_any_image_that_is_packed(format_: str, files: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = write(format_, files, out, Masking([ColourDetector(100)]))
+    images = unpacked(out, format_)
+    assert images.keys() == files.keys()
+    (tmp_path / "images").mkdir()
+    for number, content in enumerate(images.values()):
+        suffix = "png" if content.startswith(b"\x89PNG") else "jpg"
+        (tmp_path / "images" / f"{number}.{suffix}").write_bytes(content)
+    assert leaks(tmp_path / "images") == []
+    assert report.masked.images == report.masked.with_boxes == report.copied == len(files)
+    assert (report.images, dict(report.unread)) == ("copy", {})
+    everything = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
+    assert str(files["kia/heic.heic"].parent).encode() not in everything, "no file leads back to the photos"
+
+
 def test_the_search_finds_what_is_planted(files: dict[str, Path], tmp_path: Path) -> None:
     """What the tests below rely on: of photos that are copied as they are, every hiding place is found."""
     found = "\n".join(leaks(next(iter(files.values())).parent))
@@ -105,7 +147,7 @@ def test_the_search_finds_what_is_planted(files: dict[str, Path], tmp_path: Path
         assert image.getexif().get_ifd(0x8825), "the planted EXIF is EXIF"
 
 
-@pytest.mark.parametrize("format_", [*FORMATS, *SET_FORMATS])
+@pytest.mark.parametrize("format_", [*FILES, *SET_FORMATS])
 def test_nothing_planted_is_in_any_file_of_an_export(format_: str, files: dict[str, Path], tmp_path: Path) -> None:
     report = write(format_, files, tmp_path / "out", Masking([ColourDetector(100)]))
     assert leaks(tmp_path / "out") == []
@@ -119,7 +161,7 @@ def test_nothing_planted_is_in_any_file_of_an_export(format_: str, files: dict[s
     assert {row["photo"]: row["masked"] for row in kept if "masked" in row} == {key: {"face": 1} for key in files}
 
 
-@pytest.mark.parametrize("format_", [*FORMATS, *SET_FORMATS])
+@pytest.mark.parametrize("format_", [*FILES, *SET_FORMATS])
 def test_rows_name_the_files_that_are_there(format_: str, files: dict[str, Path], tmp_path: Path) -> None:
     to = tmp_path / "out"
     write(format_, files, to, Masking([ColourDetector()]))

@@ -6,6 +6,7 @@ What is given stands whole, and so does every phrase; one for which there is no 
 one may still come. Phrases are parted by commas, and after a full stop by a space.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -14,12 +15,29 @@ from carscribe.budgets.counting import BUDGETS, Budget
 from carscribe.budgets.languages import answers_for
 from carscribe.budgets.phrases import COMMAS, Phrase, plain_phrase, split_phrases
 from carscribe.budgets.repeats import Wording, is_said, says_more, wording_of
+from carscribe.budgets.unnaming import Unnaming
 from carscribe.errors import InputError
 from carscribe.plaintext import model_mark_in, plain_line
 from carscribe.records import Description, JudgedAnswer, Language
 
 _STOPS = (".", "!", "?", "…", "。", "！", "？", ":", ";")
 """After these a space parts two phrases well enough."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shuffle:
+    """A random order of phrases, the same for the same `seed` (any text: it names the photo too).
+
+    The first `keep_parts` parts between commas, as kohya's `keep_tokens` counts them, stay where they are, and with
+    them the rest of the phrase in which the last of them stands.
+    """
+
+    seed: str
+    keep_parts: int = 0
+
+    def drawn(self, phrase: str) -> bytes:
+        """By this phrases are sorted, each by its own, so that none moves because another is left out."""
+        return hashlib.sha256(f"{self.seed}\0{phrase}".encode("utf-8", "surrogatepass")).digest()
 
 
 def compose(
@@ -31,6 +49,9 @@ def compose(
     suffix: str = "",
     trigger: str = "",
     force_language: bool = False,
+    opening: str = "",
+    unnaming: Unnaming | None = None,
+    shuffle: Shuffle | None = None,
 ) -> Description:
     """Compose a photo's answers, the lowest priority number first, into a text of at most `budget.limit` tokens.
 
@@ -41,6 +62,9 @@ def compose(
     A phrase that was said already is left out. Where a later phrase says more than an earlier one of the same thing
     ("metallic red paint" after "red"), it takes its place if there is room.
 
+    `opening` is said before all answers, as a phrase like them; `unnaming` takes a car's name out of what they say;
+    `shuffle` mixes phrases, but not an opening that stands.
+
     Raises:
         InputError: trigger, prefix and suffix alone are over the limit, or hold a model's special token; or there is
             no answer in a language that can be used.
@@ -48,8 +72,20 @@ def compose(
     frame = _frame(budget, trigger=trigger, prefix=prefix, suffix=suffix)
     chosen = answers_for(answers, budget, language=language, force_language=force_language)
     ranked = sorted(chosen.answers, key=lambda answer: answer.priority)
-    phrases = [phrase for answer in ranked for phrase in _answer_phrases(answer)]
-    return _fill(phrases, budget, frame, fallbacks=chosen.fallbacks)
+    phrases = [phrase for answer in ranked for phrase in _answer_phrases(answer, unnaming)]
+    if first := plain_phrase(opening).strip(f" {COMMAS}"):
+        phrases.insert(0, Phrase(text=first))
+    return _fill(phrases, budget, frame, fallbacks=chosen.fallbacks, shuffle=shuffle, opened=bool(first))
+
+
+def parts_given(*, trigger: str = "", prefix: str = "", opening: str = "") -> int:
+    """How many parts between commas stand before all phrases.
+
+    >>> parts_given(trigger="mycar", prefix="photo of a car, studio light")
+    3
+    """
+    plain = [part for text in (trigger, prefix, opening) if (part := plain_phrase(text).strip(f" {COMMAS}"))]
+    return _Frame(before=tuple(plain), after=()).parts(())
 
 
 def fit(text: str, budget: Budget, *, prefix: str = "", suffix: str = "", trigger: str = "") -> Description:
@@ -82,6 +118,11 @@ class _Frame:
             line += (" " if line.endswith(_STOPS) else ", ") + part if line else part
         return line
 
+    def parts(self, phrases: Iterable[str]) -> int:
+        """How many parts between commas there are to the end of these phrases."""
+        line = replace(self, after=()).around(phrases)
+        return line.count(",") + 1 if line else 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Said:
@@ -95,9 +136,11 @@ class _Said:
 class _Draft:
     """Takes phrases, the most important first, while there is room."""
 
-    def __init__(self, budget: Budget, frame: _Frame) -> None:
+    def __init__(self, budget: Budget, frame: _Frame, shuffle: Shuffle | None, *, opened: bool) -> None:
         self._budget = budget
         self._frame = frame
+        self._shuffle = shuffle
+        self._opened = opened
         self._framed = [wording_of(part) for part in (*frame.before, *frame.after)]
         self._kept: list[_Said] = []
         self._dropped: list[tuple[int, str]] = []
@@ -162,20 +205,37 @@ class _Draft:
         return self._budget.limit is not None and tokens > self._budget.limit
 
     def _text(self, kept: Iterable[_Said]) -> str:
-        return self._frame.around(said.text for said in kept)
+        phrases = [said.text for said in kept]
+        if self._shuffle is not None:
+            stay = 1 if self._opened and phrases else 0
+            while stay < len(phrases) and self._frame.parts(phrases[:stay]) < self._shuffle.keep_parts:
+                stay += 1
+            phrases[stay:] = sorted(phrases[stay:], key=self._shuffle.drawn)
+        return self._frame.around(phrases)
 
 
-def _fill(phrases: Iterable[Phrase], budget: Budget, frame: _Frame, *, fallbacks: tuple[str, ...] = ()) -> Description:
-    draft = _Draft(budget, frame)
+def _fill(
+    phrases: Iterable[Phrase],
+    budget: Budget,
+    frame: _Frame,
+    *,
+    fallbacks: tuple[str, ...] = (),
+    shuffle: Shuffle | None = None,
+    opened: bool = False,
+) -> Description:
+    draft = _Draft(budget, frame, shuffle, opened=opened)
     for rank, phrase in enumerate(phrases):
         draft.offer(rank, phrase)
     return draft.finish(fallbacks=fallbacks)
 
 
-def _answer_phrases(answer: JudgedAnswer) -> tuple[Phrase, ...]:
+def _answer_phrases(answer: JudgedAnswer, unnaming: Unnaming | None) -> tuple[Phrase, ...]:
     """An answer's phrases, none of a rejected one. What a person let stand is whole, wherever the model stopped."""
     stopped = answer.verdict is None and answer.answer is not None and answer.answer.finish == "length"
     phrases = split_phrases(answer.text or "", cut_off=stopped)
+    if unnaming is not None:
+        unnamed = (unnaming.phrase(phrase, language=answer.language) for phrase in phrases)
+        phrases = tuple(phrase for phrase in unnamed if phrase is not None)
     return phrases if len(phrases) > 1 else tuple(replace(phrase, broken=False) for phrase in phrases)
 
 

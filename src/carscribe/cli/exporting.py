@@ -12,7 +12,7 @@ from carscribe.cli.workspaces import Budget, Folder, Force, ModelName, Prefix, S
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from carscribe.export import ExportReport, Noted, SetReport
+    from carscribe.export import CaptionSettings, ExportReport, Noted, SetReport, ShardLimits
     from carscribe.exporting import Counts, Wish
     from carscribe.privacy.masking import Masking
     from carscribe.terminal.screen import Screen
@@ -33,6 +33,20 @@ class _SetOptions:
     images: str | None
     overwrite: bool
     masking: "Masking | None"
+    checked: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Variant:
+    """What may be said of captions and shards, as it was given."""
+
+    names: str | None
+    dropout: float | None
+    shuffle: bool
+    keep_tokens: int | None
+    seed: int | None
+    shard_size: str | None
+    shard_photos: int | None
 
 
 @app.command()
@@ -43,8 +57,8 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="Descriptions: imagefolder, kohya, csv or jsonl. Fine-tuning sets: trl, ms-swift, llama-factory or "
-            "internvl.",
+            help="Descriptions: imagefolder, kohya, csv, jsonl, parquet, webdataset, datasets, paths or columns. "
+            "Fine-tuning sets: trl, ms-swift, llama-factory or internvl.",
         ),
     ] = "imagefolder",
     budget: Budget = "clip",
@@ -65,10 +79,37 @@ def export(
     approved_only: Annotated[
         bool, typer.Option("--approved-only", help="Only answers that a person approved or edited.")
     ] = False,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            help="The car's name in captions: keep it as answers have it, drop it, or put it first. [default: keep]"
+        ),
+    ] = None,
+    caption_dropout: Annotated[
+        float | None, typer.Option(help="The share of photos whose caption is empty; of kohya, its own setting.")
+    ] = None,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Phrases in random order, photo by photo.")] = False,
+    keep_tokens: Annotated[
+        int | None, typer.Option(min=0, help="So many parts between commas stay in front, as kohya counts them.")
+    ] = None,
+    shard_size: Annotated[
+        str | None, typer.Option(help="How large a file of parquet, webdataset or datasets gets. [default: 500MB]")
+    ] = None,
+    shard_photos: Annotated[
+        int | None, typer.Option(min=1, help="How many photos such a file holds at most. [default: 10000]")
+    ] = None,
     held_out: Annotated[
         float | None, typer.Option(help=f"The share of photos held out, {_OF_SETS}. [default: 0.1]")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Which photos are held out. [default: 0]")] = None,
+    checked: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"The --report of `carscribe check`: its near-duplicates stay on one side of the split, {_OF_SETS}."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Which photos are held out, or have no caption; and the order. [default: 0]")
+    ] = None,
     turns: Annotated[
         bool | None,
         typer.Option("--turns/--no-turns", help="All pairs of a photo in one row, as a conversation; or a row a pair."),
@@ -113,6 +154,12 @@ def export(
             "--suffix": suffix,
             "--trigger": trigger,
             "--force-language": force_language,
+            "--names": names is not None,
+            "--caption-dropout": caption_dropout is not None,
+            "--shuffle": shuffle,
+            "--keep-tokens": keep_tokens is not None,
+            "--shard-size": shard_size is not None,
+            "--shard-photos": shard_photos is not None,
         }
         _refuse(of_captions, f"is for descriptions, and {format_} holds questions with their answers: leave it out")
         options = _SetOptions(
@@ -124,12 +171,24 @@ def export(
             images=images,
             overwrite=overwrite,
             masking=masking,
+            checked=checked,
         )
         _export_set(screen, format_, workspace, to, options, as_json=as_json)
         return
-    of_sets = {"--held-out": held_out is not None, "--seed": seed is not None, "--turns": turns is not None}
+    of_sets = {"--held-out": held_out is not None, "--checked": checked is not None, "--turns": turns is not None}
     of_sets |= {"A second --recipe": len(recipe or ()) > 1, "A second --language": len(language or ()) > 1}
     _refuse(of_sets, f"is for fine-tuning sets ({', '.join(SET_FORMATS)}), not for {format_}: leave it out")
+    variant = _Variant(
+        names=names,
+        dropout=caption_dropout,
+        shuffle=shuffle,
+        keep_tokens=keep_tokens,
+        seed=seed,
+        shard_size=shard_size,
+        shard_photos=shard_photos,
+    )
+    _check_variant(variant, format_)
+    limits = _limits(variant, format_)
     counts = Counts()
     with read_workspace(workspace) as opened:
         chosen, of_language = wish_for(opened, recipe[0] if recipe else None, language[0] if language else None)
@@ -144,11 +203,25 @@ def export(
             force_language=force_language,
             approved_only=approved_only,
             model=model,
+            names=names or "keep",  # type: ignore[arg-type]
+            shuffle=shuffle,
+            keep_parts=keep_tokens or 0,
+            seed=seed or 0,
         )
+        captions = _settings(variant, wish)
         if warning := language_warning(limit, of_language, force_language=force_language):
             screen.warn(warning)
         photos = described_photos(opened, wish, counts)
-        report = write(format_, photos, to, images=images, overwrite=overwrite, masker=masking)  # type: ignore[arg-type]
+        report = write(
+            format_,
+            photos,
+            to,
+            images=images,  # type: ignore[arg-type]
+            overwrite=overwrite,
+            captions=captions,
+            masker=masking,
+            limits=limits,
+        )
     if as_json:
         print_json({**_report_json(report, counts, wish), **_not_met_json(masking)})
     else:
@@ -174,6 +247,59 @@ def _refuse(given: "Mapping[str, object]", why: str) -> None:
             raise InputError(f"{name} {why}.")
 
 
+def _check_variant(variant: _Variant, format_: str) -> None:
+    """Raises: InputError for what cannot be asked for, or would have no effect."""
+    from carscribe.errors import InputError
+    from carscribe.exporting import NAME_MODES
+
+    if variant.names is not None and variant.names not in NAME_MODES:
+        raise InputError(f"--names takes {', '.join(NAME_MODES)}, not {variant.names!r}.")
+    drawn = variant.shuffle or variant.dropout
+    if variant.seed is not None and not drawn:
+        raise InputError("--seed is for --shuffle, --caption-dropout and fine-tuning sets: leave it out.")
+    if variant.keep_tokens is not None and not variant.shuffle and format_ != "kohya":
+        raise InputError("--keep-tokens says what stays in front when phrases are shuffled: give --shuffle, too.")
+
+
+def _settings(variant: _Variant, wish: "Wish") -> "CaptionSettings":
+    """What becomes of captions once they are composed. Raises: InputError."""
+    from carscribe.export import CaptionSettings
+
+    told = variant.shuffle or variant.keep_tokens is not None
+    return CaptionSettings(
+        dropout=variant.dropout or 0.0,
+        seed=wish.seed,
+        shuffled=variant.shuffle,
+        fixed_parts=wish.fixed_parts if told else 0,
+    )
+
+
+def _limits(variant: _Variant, format_: str) -> "ShardLimits":
+    """How large shards get. Raises: InputError for a size that is none, or a format without shards."""
+    from carscribe.errors import InputError
+    from carscribe.export import FORMATS, ShardLimits
+
+    usual = ShardLimits()
+    given = variant.shard_size is not None or variant.shard_photos is not None
+    if given and not FORMATS[format_].shards:
+        packed = ", ".join(name for name, each in FORMATS.items() if each.shards)
+        raise InputError(f"--shard-size and --shard-photos are for {packed}, not for {format_}: leave them out.")
+    size_bytes = usual.size_bytes if variant.shard_size is None else _bytes_of(variant.shard_size)
+    return ShardLimits(size_bytes=size_bytes, photos=variant.shard_photos or usual.photos)
+
+
+def _bytes_of(size: str) -> int:
+    """A size as people write it: 500MB, 1 GiB, 2e9. Raises: InputError."""
+    import re
+
+    from carscribe.errors import InputError
+
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d{1,2})?)\s*([kmg]?)(i?)b?\s*", size, re.IGNORECASE)
+    if match is None:
+        raise InputError(f"--shard-size {size!r} is no size. Write 500MB, 1GB or 1GiB.")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** " kmg".index(match[2].lower() or " "))
+
+
 def _export_set(
     screen: "Screen", format_: str, workspace: Path, to: Path, options: _SetOptions, *, as_json: bool
 ) -> None:
@@ -189,6 +315,7 @@ def _export_set(
         languages=options.languages,
         held_out=options.held_out,
         seed=options.seed,
+        checked=options.checked,
     )
     report = write_set(
         format_,
@@ -229,7 +356,9 @@ def _report_json(report: "ExportReport", counts: "Counts", wish: "Wish") -> dict
     from dataclasses import asdict
 
     composed = {**asdict(counts), "fallbacks": sorted(counts.fallbacks)}
-    how = {"recipe": wish.recipe, "language": wish.language, "budget": wish.budget.name, "model": wish.model}
+    how: dict[str, Any] = {"recipe": wish.recipe, "language": wish.language, "budget": wish.budget.name}
+    how |= {"model": wish.model, "names": wish.names, "shuffle": wish.shuffle}
+    how |= {"keep_tokens": wish.keep_parts, "seed": wish.seed}
     return {**asdict(report), "folder": str(report.folder), "composed": composed, **how}
 
 
@@ -249,7 +378,12 @@ def _show_report(screen: "Screen", report: "ExportReport", counts: "Counts", wis
     ):
         if count:
             row("Left out", f"{count:,} {what}")
-    _show_missing(screen, ((report.empty, "photos with an empty description"),))
+    unwritable = (report.unwritable, "photos whose path is no text: rename them, or take --images copy")
+    _show_missing(screen, ((report.empty, "photos with an empty description"), unwritable))
+    if report.dropped_out:
+        row("Dropped", f"{report.dropped_out:,} captions are empty, as --caption-dropout asks")
+    if counts.nameless:
+        row("Note", f"{counts.nameless:,} photos have no name to put first that {wish.budget.name} can read")
     _show_images(screen, report)
 
 

@@ -4,7 +4,9 @@
 in composed, examples divided; nothing here knows of budgets, workspaces or models.
 """
 
+from carscribe.export.captioning import CaptionSettings
 from carscribe.export.formats import FORMATS, Format
+from carscribe.export.kit import ShardLimits
 from carscribe.export.report import ExportReport, ImageMode, Noted, SetReport
 from carscribe.export.set_formats import SET_FORMATS, SetFormat
 from carscribe.export.set_writing import write_set
@@ -13,12 +15,14 @@ from carscribe.export.writing import write
 __all__ = [
     "FORMATS",
     "SET_FORMATS",
+    "CaptionSettings",
     "ExportReport",
     "Format",
     "ImageMode",
     "Noted",
     "SetFormat",
     "SetReport",
+    "ShardLimits",
     "write",
     "write_set",
 ]

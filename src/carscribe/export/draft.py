@@ -5,8 +5,8 @@ Knows nothing of formats. Until `publish`, an earlier export in the folder stays
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -45,6 +45,9 @@ class Draft:
         self._earlier = {} if earlier is None else earlier.files
         self._stale = set(self._earlier)
         self._tables: dict[str, IO[str]] = {}
+        self._shards: dict[str, Path] = {}
+        self._scratches = 0
+        self._at_close = ExitStack()
         self._clear: set[str] = set()
         self._count = 0
         self.next_file().parent.mkdir(parents=True)
@@ -100,6 +103,20 @@ class Draft:
         self._tables[name] = file
         return Table(self, file)
 
+    def scratch(self) -> Path:
+        """Where a file may be written that `put` names later, or nobody; nothing is there yet."""
+        self._scratches += 1
+        return self._stage / f"scratch-{self._scratches}"
+
+    def put(self, scratch: Path, name: str) -> None:
+        """A file of many photos, closed by now: it is put in place last but for the tables. Raises: OutputError."""
+        self._check_way(name)
+        self._shards[name] = scratch
+
+    def on_close(self, let_go: Callable[[], None]) -> None:
+        """Call this when the draft is closed, published or not."""
+        self._at_close.callback(let_go)
+
     def publish(self) -> int:
         """Move everything into place and remove what is left of an earlier export. The number of files removed.
 
@@ -112,7 +129,8 @@ class Draft:
             # From here on the folder is not finished. Its tables go first, so that no loader takes it for whole, and
             # come last.
             marker.replace(self.folder / UNFINISHED)
-            self._remove(self._tables.keys() & self._earlier.keys())
+            whole = [name for name in (*self._shards, *self._tables) if name in self._earlier]
+            self._remove(reversed(whole))
             removed = self._remove(self._stale)
             self._put_all()
             self._list_path.replace(self.folder / FINISHED)
@@ -126,6 +144,7 @@ class Draft:
 
     def close(self) -> None:
         """Let go of all open files."""
+        self._at_close.close()
         for file in (self._list, *self._tables.values()):
             with suppress(OSError):  # what could not be written is thrown away
                 file.close()
@@ -148,10 +167,11 @@ class Draft:
         self._clear.update(folders)
 
     def _close(self) -> None:
-        """Everything onto the disk; the tables become the last entries."""
-        for number, (name, file) in enumerate(self._tables.items()):
+        """Everything onto the disk; shards and tables become the last entries."""
+        for file in self._tables.values():
             file.close()
-            path = self._table_path(number)
+        tables = {name: self._table_path(number) for number, name in enumerate(self._tables)}
+        for name, path in {**self._shards, **tables}.items():
             size_bytes = path.stat().st_size
             path.replace(self.next_file())
             self.add(Entry(file=name), size_bytes=size_bytes)
@@ -186,7 +206,7 @@ class Draft:
                 made.add(target.parent)
             staged.replace(target)
 
-    def _remove(self, names: set[str]) -> int:
+    def _remove(self, names: Iterable[str]) -> int:
         """Remove files that an export wrote, and folders that are empty then. The number of those that were there."""
         removed = 0
         for name in names:

@@ -9,36 +9,34 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
-from carscribe.export.captions import caption, cell, path_cell
-from carscribe.export.draft import Draft
-from carscribe.export.images import Images
+from carscribe.export import kohya_config
+from carscribe.export.captions import cell, path_cell
+from carscribe.export.kit import Kit, Writer
 from carscribe.export.names import NameBook, split_suffix
+from carscribe.export.packed import parquet, saved_dataset, webdataset
+from carscribe.export.path_lists import PathColumns, PathRows
 from carscribe.export.report import ImageMode, Notes
 from carscribe.plaintext import plain_line
 from carscribe.records import DescribedPhoto, JudgedAnswer
-
-
-class Writer(Protocol):
-    """Writes one export in one format."""
-
-    def add(self, photo: DescribedPhoto) -> bool:
-        """Write a photo. False, and the reason noted, when it was left out. Raises: OutputError."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
     """A format by what a user may choose. `modes` are the ways it takes images, its default first.
 
-    `opens` says of an image's suffix whether the format's usual readers open such a file.
+    `opens` says of an image's suffix whether the format's usual readers open such a file. `trainer_drops` is true of
+    one whose trainer leaves captions out by a setting of its own, and stops at an empty one. `shards` is true of one
+    that packs photos into files of bounded size.
     """
 
     summary: str
     modes: tuple[ImageMode, ...]
     opens: Callable[[str], bool]
-    start: Callable[[Draft, Images, Notes], Writer]
+    start: Callable[[Kit], Writer]
+    trainer_drops: bool = False
+    shards: bool = False
 
 
 class ImageFolder:
@@ -49,17 +47,16 @@ class ImageFolder:
     Source: datasets 5.2, data_files.py.
     """
 
-    def __init__(self, draft: Draft, images: Images, notes: Notes) -> None:
-        self._images = images
-        self._notes = notes
+    def __init__(self, kit: Kit) -> None:
+        self._images, self._notes, self._captions = kit.images, kit.notes, kit.captions
         metadata = [f"train/metadata.{suffix}" for suffix in ("jsonl", "csv", "parquet")]
         self._names = NameBook(reserved=metadata)
-        self._table = draft.table(metadata[0])
+        self._table = kit.draft.table(metadata[0])
 
     def add(self, photo: DescribedPhoto) -> bool:
         """An image and its line."""
-        text = _caption(photo, self._notes)
-        if not text:
+        text = self._captions.of(photo)
+        if text is None:
             return False
         *folders, file = self._images.parts(photo.file.key)
         parts = [*map(_not_a_split, folders), file]
@@ -79,6 +76,9 @@ class ImageFolder:
         self._table.write(json.dumps(row, ensure_ascii=False) + "\n")
         return True
 
+    def finish(self) -> None:
+        """Nothing is left to write."""
+
 
 class Kohya:
     """Images in one folder, each with its caption in a `.txt` of the same stem.
@@ -87,19 +87,18 @@ class Kohya:
     captions keep the photos' tree, to be laid over it. Source: sd-scripts, library/train_util.py.
     """
 
-    def __init__(self, draft: Draft, images: Images, notes: Notes) -> None:
-        self._draft = draft
-        self._images = images
-        self._notes = notes
+    def __init__(self, kit: Kit) -> None:
+        self._draft = kit.draft
+        self._images, self._notes, self._captions = kit.images, kit.notes, kit.captions
         self._names = NameBook(claims=_caption_file)
 
     def add(self, photo: DescribedPhoto) -> bool:
         """An image and its caption."""
-        text = _caption(photo, self._notes)
-        if not text:
+        text = self._captions.of(photo)
+        if text is None:
             return False
         *folders, file = self._images.parts(photo.file.key)
-        if _caption_file(file) == file:  # an image that ends in .txt
+        if _caption_file(file) == file or file.lower() == kohya_config.NAME:  # an image that ends in .txt
             file = f"{file}_"
         key = photo.file.key
         if self._images.mode == "none":
@@ -112,23 +111,29 @@ class Kohya:
         self._draft.text(_caption_file(name), f"{text}\n", photo=key)
         return True
 
+    def finish(self) -> None:
+        """The configuration that goes with shuffled or dropped captions."""
+        with_images = self._images.mode != "none"
+        config = kohya_config.dataset_config(self._draft.folder, self._captions.settings, with_images=with_images)
+        if config is not None:
+            self._draft.table(kohya_config.NAME).write(config)
+
 
 class Csv:
     """`captions.csv` with an image and a prompt in each row, UTF-8 with a byte-order mark, which Excel needs."""
 
     COLUMNS = ("image", "prompt", "name", "kind", "tokens", "budget", "photo", "sha256")
 
-    def __init__(self, draft: Draft, images: Images, notes: Notes) -> None:
-        self._images = images
-        self._notes = notes
+    def __init__(self, kit: Kit) -> None:
+        self._images, self._notes, self._captions = kit.images, kit.notes, kit.captions
         self._names = NameBook()
-        self._rows = csv.writer(draft.table("captions.csv", encoding="utf-8-sig"))
+        self._rows = csv.writer(kit.draft.table("captions.csv", encoding="utf-8-sig"))
         self._rows.writerow(self.COLUMNS)
 
     def add(self, photo: DescribedPhoto) -> bool:
         """A row, with the image's path: below the export when it is there, else where the photo lies."""
-        text = _caption(photo, self._notes)
-        if not text:
+        text = self._captions.of(photo)
+        if text is None:
             return False
         if self._images.mode == "none":
             path = str(photo.file.path.absolute())
@@ -153,15 +158,17 @@ class Csv:
         )
         return True
 
+    def finish(self) -> None:
+        """Nothing is left to write."""
+
 
 class Jsonl:
     """`captions.jsonl`: all that is known of each photo, as it is; also of photos without a caption."""
 
-    def __init__(self, draft: Draft, images: Images, notes: Notes) -> None:
-        self._images = images
-        self._notes = notes
+    def __init__(self, kit: Kit) -> None:
+        self._images, self._notes, self._captions = kit.images, kit.notes, kit.captions
         self._names = NameBook()
-        self._table = draft.table("captions.jsonl")
+        self._table = kit.draft.table("captions.jsonl")
 
     def add(self, photo: DescribedPhoto) -> bool:
         """A line; `file` in it is the image's path below the export, null when there is none.
@@ -176,11 +183,15 @@ class Jsonl:
             _note_name(self._notes, photo, file, f"images/{photo.file.key}")
         if not photo.description.text:
             self._notes.empty.add(photo.file.key)
-        self._table.write(_json_line(photo, file, with_path=not self._images.masked))
+        text = "" if self._captions.is_dropped(photo) else photo.description.text
+        self._table.write(_json_line(photo, text, file, with_path=not self._images.masked))
         return True
 
+    def finish(self) -> None:
+        """Nothing is left to write."""
 
-def _json_line(photo: DescribedPhoto, file: str | None, *, with_path: bool) -> str:
+
+def _json_line(photo: DescribedPhoto, text: str, file: str | None, *, with_path: bool) -> str:
     metadata, description = photo.file.metadata, photo.description
     record: dict[str, Any] = {
         "photo": photo.file.key,
@@ -191,7 +202,7 @@ def _json_line(photo: DescribedPhoto, file: str | None, *, with_path: bool) -> s
         "height_px": photo.height_px,
         "name": metadata.name,
         "kind": metadata.kind,
-        "text": description.text,
+        "text": text,
         "tokens": description.tokens,
         "budget": description.budget,
         "dropped": description.dropped,
@@ -222,15 +233,6 @@ def _answer(judged: JudgedAnswer) -> dict[str, Any]:
             "judged_at": verdict.judged_at,
         },
     }
-
-
-def _caption(photo: DescribedPhoto, notes: Notes) -> str:
-    """The photo's caption; "", and noted, when there is none: trainers stop at an empty one, or learn from it."""
-    text = caption(photo.description.text)
-    if not text:
-        notes.empty.add(photo.file.key)
-    notes.cleaned += text != photo.description.text
-    return text
 
 
 def _note_name(notes: Notes, photo: DescribedPhoto, name: str, plain: str) -> None:
@@ -291,6 +293,7 @@ FORMATS: Mapping[str, Format] = {
         modes=("copy", "link", "none"),
         opens=_opens_in_kohya,
         start=Kohya,
+        trainer_drops=True,
     ),
     "csv": Format(
         summary="captions.csv with image and prompt, for spreadsheets and DiffSynth-Studio",
@@ -303,6 +306,39 @@ FORMATS: Mapping[str, Format] = {
         modes=("none", "copy", "link"),
         opens=opens_in_pillow,
         start=Jsonl,
+    ),
+    "parquet": Format(
+        summary="Parquet tables with the image's bytes, or its path, in each row",
+        modes=("copy", "none"),
+        opens=opens_in_pillow,
+        start=parquet,
+        shards=True,
+    ),
+    "webdataset": Format(
+        summary="tar shards of jpg, txt and json, for WebDataset",
+        modes=("copy",),
+        opens=opens_in_pillow,
+        start=webdataset,
+        shards=True,
+    ),
+    "datasets": Format(
+        summary="what datasets.load_from_disk opens",
+        modes=("copy", "none"),
+        opens=opens_in_pillow,
+        start=saved_dataset,
+        shards=True,
+    ),
+    "paths": Format(
+        summary="paths.jsonl with image and text, for programs that open images themselves",
+        modes=("none", "copy", "link"),
+        opens=opens_in_pillow,
+        start=PathRows,
+    ),
+    "columns": Format(
+        summary="paths.json, the same as an object of columns, for Dataset.from_dict",
+        modes=("none", "copy", "link"),
+        opens=opens_in_pillow,
+        start=PathColumns,
     ),
 }
 """Every format by its name."""

@@ -86,30 +86,53 @@ class Images:
         self._draft.add(entry, size_bytes=size_bytes)
         return True
 
+    def read(self, file: PhotoFile, sha256: str) -> bytes | None:
+        """A photo's image, masked where that is wished, for a file of many. None, and noted, when it cannot be had."""
+        if self._masker is not None:
+            image = self._masked(self._masker, file, sha256, self.parts(file.key)[-1])
+            return None if image is None else image.content
+        content = self._described(file, sha256)
+        self._notes.copied += content is not None
+        return content
+
     def _place_masked(self, masker: Masker, file: PhotoFile, sha256: str, name: str) -> bool:
         """Always anew, whatever an earlier export left: it may have masked less, or nothing."""
-        suffix = split_suffix(name)[1].lower()
-        assert suffix in _KEPT_SUFFIXES, f"{name}: a masked image is named by Images.parts"
-        content = _content(file.path)
-        if content is None or hashlib.sha256(content).hexdigest() != sha256:
-            (self._notes.missing if content is None else self._notes.changed).add(file.key)
-            return False
-        masks = self._notes.of_masks()
-        try:
-            image = masker.mask(file, sha256, content, "PNG" if suffix == ".png" else "JPEG")
-        except PhotoError as error:
-            masks.unmasked.add(f"{file.key}: {error}")
+        image = self._masked(masker, file, sha256, name)
+        if image is None:
             return False
         with self._draft.writing():
             self._draft.next_file().write_bytes(image.content)
         self._draft.add(
             Entry(file=name, photo=file.key, sha256=sha256, masked=image.boxes), size_bytes=len(image.content)
         )
+        return True
+
+    def _masked(self, masker: Masker, file: PhotoFile, sha256: str, name: str) -> MaskedImage | None:
+        """What the masker makes of a photo; None, and noted, when it cannot be had."""
+        suffix = split_suffix(name)[1].lower()
+        assert suffix in _KEPT_SUFFIXES, f"{name}: a masked image is named by Images.parts"
+        content = self._described(file, sha256)
+        if content is None:
+            return None
+        masks = self._notes.of_masks()
+        try:
+            image = masker.mask(file, sha256, content, "PNG" if suffix == ".png" else "JPEG")
+        except PhotoError as error:
+            masks.unmasked.add(f"{file.key}: {error}")
+            return None
         self._notes.copied += 1
         masks.made += 1
         masks.with_boxes += bool(image.boxes)
         masks.boxes.update(image.boxes)
-        return True
+        return image
+
+    def _described(self, file: PhotoFile, sha256: str) -> bytes | None:
+        """A photo's bytes. None, and noted, when it is missing or no longer what was described."""
+        content = _content(file.path)
+        if content is None or hashlib.sha256(content).hexdigest() != sha256:
+            (self._notes.missing if content is None else self._notes.changed).add(file.key)
+            return None
+        return content
 
     def _is_in_place(self, file: PhotoFile, sha256: str, name: str) -> bool:
         """Whether an earlier export put these bytes there, and both files are as they were (size, time of change)."""

@@ -41,7 +41,8 @@ class ExportReport:
     there from an earlier export, takes none. Of the images `copied`, `link_refused` should have been links.
 
     Left out: photos whose image file is `missing` (or cannot be read), whose bytes have `changed` since they were
-    described, whose caption is `empty` (jsonl has those too).
+    described, whose caption is `empty` (jsonl has those too), whose path is no text (`unwritable`) where paths are
+    listed. `dropped_out` counts captions that were left empty on purpose.
 
     `renamed` holds "key -> path" where a name would have been unsafe, or another photo's. `cleaned` counts captions
     that differ from their description, whose tokens then may be a few more or less. `unread` counts, by suffix, images
@@ -61,8 +62,10 @@ class ExportReport:
     missing: Noted
     changed: Noted
     empty: Noted
+    unwritable: Noted
     renamed: Noted
     cleaned: int
+    dropped_out: int
     unread: Mapping[str, int]
     removed: int
     masked: MaskReport | None = None
@@ -159,9 +162,11 @@ class Notes:
     kept: int = 0
     link_refused: int = 0
     cleaned: int = 0
+    dropped_out: int = 0
     missing: Names = field(default_factory=Names)
     changed: Names = field(default_factory=Names)
     empty: Names = field(default_factory=Names)
+    unwritable: Names = field(default_factory=Names)
     renamed: Names = field(default_factory=Names)
     unread: Counter[str] = field(default_factory=Counter)
     masks: MaskNotes | None = None
@@ -183,6 +188,8 @@ class Notes:
             photos=self.photos,
             bytes_written=bytes_written,
             empty=self.empty.noted(),
+            unwritable=self.unwritable.noted(),
+            dropped_out=self.dropped_out,
             cleaned=self.cleaned,
             removed=removed,
             **self.of_images(),

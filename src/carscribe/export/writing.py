@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from carscribe.errors import InputError, OutputError
+from carscribe.export.captioning import Captions, CaptionSettings
 from carscribe.export.draft import open_draft
 from carscribe.export.formats import FORMATS, unread_suffix
 from carscribe.export.images import Images, Masker
+from carscribe.export.kit import Kit, ShardLimits
 from carscribe.export.report import ExportReport, ImageMode, Notes
 from carscribe.plaintext import plain_line
 from carscribe.records import DescribedPhoto
@@ -22,6 +24,8 @@ def write(
     images: ImageMode | None = None,
     overwrite: bool = False,
     masker: Masker | None = None,
+    captions: CaptionSettings | None = None,
+    limits: ShardLimits | None = None,
 ) -> ExportReport:
     """Write photos and their captions into the folder `to`, all or nothing.
 
@@ -30,7 +34,10 @@ def write(
     `overwrite` an earlier export in `to` is replaced, and what it wrote and this one does not is removed. With a
     `masker` every image is made anew by it: images can neither be linked nor left where they are then.
 
-    Raises: InputError for what cannot be asked for, or when no photo is left; OutputError for what is wrong with `to`.
+    `captions` says which are left empty and what a trainer is to do to the others; `limits` how large a shard gets.
+
+    Raises: InputError for what cannot be asked for, or when no photo is left; OutputError for what is wrong with `to`;
+    MissingExtraError for Parquet and Arrow without pyarrow.
     Whatever `photos` raises goes through, and leaves `to` as it was.
     """
     mode, to = _mode(format_, masked_mode(images) if masker else images), Path(to)
@@ -39,14 +46,18 @@ def write(
     with open_draft(to, format_=format_, overwrite=overwrite) as draft:
         chosen = FORMATS[format_]
         placed = Images(draft, mode, notes, masker)
-        writer = chosen.start(draft, placed, notes)
+        of_photo = Captions(captions or CaptionSettings(), notes, by_trainer=chosen.trainer_drops)
+        kit = Kit(draft=draft, images=placed, notes=notes, captions=of_photo, limits=limits or ShardLimits())
+        writer = chosen.start(kit)
         for photo in photos:
             if writer.add(photo):
                 notes.photos += 1
+                notes.dropped_out += of_photo.is_dropped(photo)
                 if (suffix := unread_suffix(chosen, placed.parts(photo.file.key)[-1])) is not None:
                     notes.unread[suffix] += 1
         if not notes.photos:
             raise InputError(f"Nothing to export: {_why_nothing(notes)}")
+        writer.finish()
         removed = draft.publish()
         return notes.report(format_=format_, folder=to, images=mode, bytes_written=draft.bytes_written, removed=removed)
 
@@ -67,7 +78,7 @@ def masked_mode(images: ImageMode | None) -> ImageMode:
 
 def refuse_file(to: Path) -> None:
     """Raises: OutputError for a name that was meant for a file."""
-    if to.suffix.lower() in {".csv", ".jsonl", ".json", ".txt"} and not to.exists():
+    if to.suffix.lower() in {".csv", ".jsonl", ".json", ".txt", ".parquet", ".tar", ".arrow"} and not to.exists():
         raise OutputError(f"{to} looks like a file. An export is a folder: try --to {to.with_suffix('')}")
 
 
@@ -78,9 +89,10 @@ def _mode(format_: str, images: ImageMode | None) -> ImageMode:
     modes = FORMATS[format_].modes
     mode = modes[0] if images is None else images
     if mode not in modes:
+        captions_alone = ", ".join(name for name, each in FORMATS.items() if "none" in each.modes)
         raise InputError(
             f"An export to {format_} takes images by {' or '.join(modes)}, not {mode!r}. Hard links (link) take no "
-            "space; captions without images: kohya, csv, jsonl."
+            f"space; captions without images: {captions_alone}."
         )
     return mode
 
@@ -92,6 +104,7 @@ def _why_nothing(notes: Notes) -> str:
         for names, why, advice in (
             (notes.missing, "image files are not there or cannot be read", "Mount or move them back."),
             (notes.changed, "image files have changed since they were described", "Describe them again."),
+            (notes.unwritable, "photos have a path that is no text", "Rename them, or take --images copy."),
             (notes.empty, "photos have no caption", "Describe them first, or export without --approved-only."),
             (
                 notes.of_masks().unmasked,
