@@ -1,5 +1,7 @@
 """A site of cars to try `carscribe collect` on, on this machine alone: `python demo/car_site.py`.
 
+With `--photos demo/photos` the pictures are the renders that the demo model knows, and kinds are theirs.
+
 Pages and pictures are made as they are asked for. Besides some hundred cars, in lists of twenty and in EUC-KR, it has
 what real sites have: lazy images, srcset, redirects, missing pages, 429, 500, slow answers, pages that go on for ever,
 things that are no pictures, pictures far too large, and pages that keep their pictures from machines.
@@ -7,12 +9,14 @@ things that are no pictures, pictures far too large, and pages that keep their p
 
 import argparse
 import io
+import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from PIL import Image, ImageDraw
@@ -65,10 +69,15 @@ class Reply:
 
 @dataclass(slots=True)
 class Site:
-    """The pages of `cars` cars. `requests` counts how often each address was asked for; `slow_s` is a slow answer,
-    `busy_s` what a busy one asks to wait."""
+    """The pages of `cars` cars, with pictures of their own or, in turn, those of `photos`.
+
+    `requests` counts how often each address was asked for; `slow_s` is a slow answer, `busy_s` what a busy one asks to
+    wait.
+    """
 
     cars: int = 200
+    photos: tuple[Path, ...] = ()
+    kinds: tuple[str, ...] = KINDS
     slow_s: float = 2.0
     busy_s: int = 1
     requests: Counter[str] = field(default_factory=Counter)
@@ -139,7 +148,7 @@ class Site:
         meta = f'<meta name="robots" content="{robots}">' if robots else ""
         return _page(
             f"<h1>{car_name(number)}</h1>"
-            f'<table><tr><th>차종</th><td class="kind">{KINDS[number % len(KINDS)]}</td></tr>'
+            f'<table><tr><th>차종</th><td class="kind">{self.kinds[number % len(self.kinds)]}</td></tr>'
             f"<tr><th>연식</th><td>{1990 + number % 35}</td></tr></table>"
             f'<div class="gallery">{gallery}</div><p class="credit">사진: 데모 모터스 {number}</p>',
             head=meta,
@@ -165,14 +174,17 @@ class Site:
             case "moved":
                 return _moved(f"/img/{number}/640.png")
             case "copy":
-                return _image(number, 640, suffix)
+                return self._image(number, 640, suffix)
             case "noai":
-                return Reply(
-                    body=draw(number, 640, "png"), content_type="image/png", headers=(("X-Robots-Tag", "noimageai"),)
-                )
+                return replace(self._image(number, 640, "png"), headers=(("X-Robots-Tag", "noimageai"),))
             case "blank":
-                return _image(number, 1, suffix)
-        return _image(number, int(stem), suffix)
+                return self._image(number, 1, suffix)
+        return self._image(number, int(stem), suffix)
+
+    def _image(self, number: int, width_px: int, suffix: str) -> Reply:
+        photo = self.photos[number % len(self.photos)] if self.photos and width_px > 1 else None
+        body = draw(number, width_px, suffix) if photo is None else shown(photo, width_px, suffix)
+        return Reply(body=body, content_type=f"image/{suffix}")
 
 
 def car_name(number: int) -> str:
@@ -185,13 +197,19 @@ def draw(number: int, width_px: int, suffix: str) -> bytes:
     image = Image.new("RGB", (width_px, max(1, width_px * 3 // 4)), (number * 37 % 256, number * 91 % 256, 120))
     if width_px > 1:
         ImageDraw.Draw(image).text((8, 8), str(number), fill="white")
+    return _encoded(image, suffix)
+
+
+def shown(photo: Path, width_px: int, suffix: str) -> bytes:
+    """A photo of that width."""
+    with Image.open(photo) as image:
+        return _encoded(image.convert("RGB").resize((width_px, image.height * width_px // image.width)), suffix)
+
+
+def _encoded(image: Image.Image, suffix: str) -> bytes:
     stream = io.BytesIO()
     image.save(stream, compress_level=1, format={"png": "PNG", "gif": "GIF", "webp": "WebP", "jpg": "JPEG"}[suffix])
     return stream.getvalue()
-
-
-def _image(number: int, width_px: int, suffix: str) -> Reply:
-    return Reply(body=draw(number, width_px, suffix), content_type=f"image/{suffix}")
 
 
 def _page(body: str, head: str = "") -> Reply:
@@ -256,9 +274,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--cars", type=int, default=200)
+    parser.add_argument("--photos", type=Path, help="a folder with images/ and cars.json, such as demo/photos")
     parser.add_argument("--toml", default="demo-site.toml", help="where the description of the site goes")
     options = parser.parse_args()
-    server = serve(Site(cars=options.cars), options.port)
+    site = Site(cars=options.cars)
+    if options.photos:
+        rows = json.loads((options.photos / "cars.json").read_text("utf-8"))
+        site.photos = tuple(options.photos / "images" / row["image"] for row in rows)
+        site.kinds = tuple(row["kind"] for row in rows)
+    server = serve(site, options.port)
     base = f"http://127.0.0.1:{server.server_address[1]}"
     with open(options.toml, "w", encoding="utf-8") as file:  # noqa: PTH123
         file.write(SITE_TOML.format(base=base, delay_s=0.02))
