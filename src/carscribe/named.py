@@ -6,6 +6,14 @@ NAMES_KEPT = 1000
 """So many are named; all are counted."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """How many there were, and the first `NAMES_KEPT` of them."""
+
+    count: int
+    first: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Named:
     """How many there are, and the first `NAMES_KEPT`, each in a line of words."""
@@ -18,3 +26,7 @@ class Named:
         self.count += 1
         if len(self.first) < NAMES_KEPT:
             self.first.append(name)
+
+    def noted(self) -> Noted:
+        """What was counted, for good."""
+        return Noted(count=self.count, first=tuple(self.first))

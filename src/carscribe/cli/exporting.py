@@ -12,8 +12,9 @@ from carscribe.cli.workspaces import Budget, Folder, Force, ModelName, Prefix, S
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from carscribe.export import CaptionSettings, ExportReport, Noted, SetReport, ShardLimits
+    from carscribe.export import CaptionSettings, ExportReport, SetReport, ShardLimits
     from carscribe.exporting import Counts, Wish
+    from carscribe.named import Noted
     from carscribe.privacy.masking import Masking
     from carscribe.terminal.screen import Screen
 

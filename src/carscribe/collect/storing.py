@@ -9,18 +9,8 @@ from typing import Literal
 
 from carscribe.collect.journal import Photo
 from carscribe.photos.decode import photo_size
-from carscribe.photos.signature import HEAD_BYTES, Format, describe_stranger, format_of
+from carscribe.photos.signature import HEAD_BYTES, SUFFIXES, describe_stranger, format_of
 
-_SUFFIXES: dict[Format, str] = {
-    "JPEG": ".jpg",
-    "PNG": ".png",
-    "WebP": ".webp",
-    "AVIF": ".avif",
-    "HEIC": ".heic",
-    "TIFF": ".tif",
-    "BMP": ".bmp",
-    "GIF": ".gif",
-}
 _PART = ".part"
 _STEM_CHARACTERS = 48  # of Hangul, 144 of the 255 bytes that a name may have
 
@@ -61,7 +51,7 @@ def store(images: Path, content: bytes, *, name: str | None, min_side_px: int) -
         part.unlink()
         return NotKept(state="small", reason=f"{size[0]} × {size[1]} px, and min_side_px is {min_side_px}")
     stem = file_stem(name)
-    file_name = f"{stem}-{sha256[:12]}{_SUFFIXES[format_]}" if stem else f"{sha256[:16]}{_SUFFIXES[format_]}"
+    file_name = f"{stem}-{sha256[:12]}{SUFFIXES[format_]}" if stem else f"{sha256[:16]}{SUFFIXES[format_]}"
     part.replace(images / file_name)
     return Photo(sha256=sha256, file=file_name, width_px=size[0], height_px=size[1], size_bytes=len(content))
 

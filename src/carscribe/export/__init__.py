@@ -7,7 +7,7 @@ in composed, examples divided; nothing here knows of budgets, workspaces or mode
 from carscribe.export.captioning import CaptionSettings
 from carscribe.export.formats import FORMATS, Format
 from carscribe.export.kit import ShardLimits
-from carscribe.export.report import ExportReport, ImageMode, Noted, SetReport
+from carscribe.export.report import ExportReport, ImageMode, SetReport
 from carscribe.export.set_formats import SET_FORMATS, SetFormat
 from carscribe.export.set_writing import write_set
 from carscribe.export.writing import write
@@ -19,7 +19,6 @@ __all__ = [
     "ExportReport",
     "Format",
     "ImageMode",
-    "Noted",
     "SetFormat",
     "SetReport",
     "ShardLimits",

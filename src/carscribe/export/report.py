@@ -6,18 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from carscribe.named import Named, Noted
+
 ImageMode = Literal["copy", "link", "none"]
-
-NAMES_KEPT = 1000
-"""So many photos are named for each thing that happened; all are counted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Noted:
-    """How many photos something happened to, and the first `NAMES_KEPT` of them."""
-
-    count: int
-    first: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,24 +106,6 @@ class ImagesNoted(TypedDict):
     masked: MaskReport | None
 
 
-class Names:
-    """Counts photos, and keeps the first names."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._first: list[str] = []
-
-    def add(self, name: str) -> None:
-        """One more."""
-        self.count += 1
-        if len(self._first) < NAMES_KEPT:
-            self._first.append(name)
-
-    def noted(self) -> Noted:
-        """What was counted."""
-        return Noted(count=self.count, first=tuple(self._first))
-
-
 @dataclass(slots=True)
 class MaskNotes:
     """What is noted of images that are made anew."""
@@ -140,7 +113,7 @@ class MaskNotes:
     made: int = 0
     with_boxes: int = 0
     boxes: Counter[str] = field(default_factory=Counter)
-    unmasked: Names = field(default_factory=Names)
+    unmasked: Named = field(default_factory=Named)
 
     def report(self) -> MaskReport:
         """The report, at the end."""
@@ -163,11 +136,11 @@ class Notes:
     link_refused: int = 0
     cleaned: int = 0
     dropped_out: int = 0
-    missing: Names = field(default_factory=Names)
-    changed: Names = field(default_factory=Names)
-    empty: Names = field(default_factory=Names)
-    unwritable: Names = field(default_factory=Names)
-    renamed: Names = field(default_factory=Names)
+    missing: Named = field(default_factory=Named)
+    changed: Named = field(default_factory=Named)
+    empty: Named = field(default_factory=Named)
+    unwritable: Named = field(default_factory=Named)
+    renamed: Named = field(default_factory=Named)
     unread: Counter[str] = field(default_factory=Counter)
     masks: MaskNotes | None = None
 

@@ -12,9 +12,10 @@ from carscribe.export.draft import Draft, Table, open_draft
 from carscribe.export.formats import opens_in_pillow
 from carscribe.export.images import Images, Masker
 from carscribe.export.names import NameBook, split_suffix
-from carscribe.export.report import ImageMode, Names, Notes, SetReport
+from carscribe.export.report import ImageMode, Notes, SetReport
 from carscribe.export.set_formats import HELD_OUT, SET_FORMATS, TRAIN, SetFormat, Shown, WrittenSet
 from carscribe.export.writing import masked_mode, refuse_file
+from carscribe.named import Named
 from carscribe.records import PhotoFile
 
 
@@ -40,7 +41,7 @@ def write_set(
     refuse_file(to)
     if not _is_text(str(to.absolute())):
         raise OutputError("The folder's path is no text that a trainer could read. Name another one with --to.")
-    notes, unwritable = Notes(), Names()
+    notes, unwritable = Notes(), Named()
     with open_draft(to, format_=format_, overwrite=overwrite) as draft:
         root = str(to.absolute()) if mode != "none" else _root([*learned, *held]) if chosen.rooted else ""
         paths = _Paths(Images(draft, mode, notes, masker), notes, unwritable, root=root)
@@ -109,7 +110,7 @@ class _Side:
 class _Paths:
     """Names photos as the trainer will find them, and brings them into the folder where that is wished."""
 
-    def __init__(self, images: Images, notes: Notes, unwritable: Names, *, root: str) -> None:
+    def __init__(self, images: Images, notes: Notes, unwritable: Named, *, root: str) -> None:
         self.images = images
         self._notes, self._unwritable, self._root = notes, unwritable, root
         self._names = NameBook()
@@ -177,7 +178,7 @@ def _mode(images: ImageMode | None) -> ImageMode:
     return images or "none"
 
 
-def _why_nothing(notes: Notes, unwritable: Names) -> str:
+def _why_nothing(notes: Notes, unwritable: Named) -> str:
     reasons = [
         f"{names.count:,} {why}."
         for names, why in (

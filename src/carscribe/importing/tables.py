@@ -11,21 +11,10 @@ from carscribe.errors import MissingExtraError, PhotosError
 from carscribe.importing.shards import PackedLeftOut, PackedPhoto, Sample, Shard
 from carscribe.photos.packed import holds_bytes
 from carscribe.photos.rows import PHOTO_SUFFIXES, column_role
-from carscribe.photos.signature import HEAD_BYTES, format_of
+from carscribe.photos.signature import HEAD_BYTES, SUFFIXES, format_of
 
 ROWS = 16
 """Rows that are in memory at a time."""
-
-_SUFFIXES = {
-    "JPEG": ".jpg",
-    "PNG": ".png",
-    "WebP": ".webp",
-    "AVIF": ".avif",
-    "HEIC": ".heic",
-    "TIFF": ".tif",
-    "BMP": ".bmp",
-    "GIF": ".gif",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +136,7 @@ def _stem_and_suffix(path: str | None, content: bytes) -> str:
     name = PurePosixPath((path or "").replace("\\", "/")).name
     suffix = PurePosixPath(name).suffix
     if suffix.lower() not in PHOTO_SUFFIXES:
-        suffix = _SUFFIXES.get(format_of(content[:HEAD_BYTES]) or "", ".bin")
+        suffix = SUFFIXES[found] if (found := format_of(content[:HEAD_BYTES])) else ".bin"
     stem = name.removesuffix(suffix)
     return f"-{stem}{suffix}" if stem else suffix
 

@@ -1,8 +1,24 @@
 """Tell from its first bytes what a file is, whatever its suffix says."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 Format = Literal["JPEG", "PNG", "WebP", "AVIF", "HEIC", "TIFF", "BMP", "GIF"]
+
+SUFFIXES: Mapping[Format, str] = MappingProxyType(
+    {
+        "JPEG": ".jpg",
+        "PNG": ".png",
+        "WebP": ".webp",
+        "AVIF": ".avif",
+        "HEIC": ".heic",
+        "TIFF": ".tif",
+        "BMP": ".bmp",
+        "GIF": ".gif",
+    }
+)
+"""How the name of such a file ends."""
 
 HEAD_BYTES = 1024
 """How many bytes from the start `format_of` and `describe_stranger` want."""
