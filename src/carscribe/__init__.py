@@ -6,7 +6,7 @@ From Python: `for result in carscribe.describe("photos/", model="OpenGVLab/Inter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from carscribe.pipeline import describe
+    from carscribe.describing import describe
 
 __all__ = ["describe"]
 
@@ -14,7 +14,7 @@ __all__ = ["describe"]
 def __getattr__(name: str) -> Any:
     """Load the pipeline when it is first asked for: `import carscribe` alone costs nothing."""
     if name == "describe":
-        from carscribe.pipeline import describe
+        from carscribe.describing import describe
 
         return describe
     raise AttributeError(f"module 'carscribe' has no attribute {name!r}")
