@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pictures import wide_profile
 from PIL import Image
+from planted_noise import HEIGHT_PX, PLANTED, WIDTH_PX, ColourDetector, heic, jpeg, leaks, other, png
 
 from carscribe import export
 from carscribe.errors import InputError
@@ -20,7 +21,6 @@ from carscribe.privacy.boxes import Box
 from carscribe.privacy.listed import ListedBoxes
 from carscribe.privacy.masking import Masking
 from carscribe.records import DescribedPhoto, Description, PhotoFile
-from planted import HEIGHT_PX, PLANTED, WIDTH_PX, ColourDetector, heic, jpeg, leaks, other, png
 
 SHOWN = ("jpeg", "turned", "profile", "png", "webp", "avif", "tiff", "gif", "bmp", "heic")
 """A photo of each, called by the name: `kia/<name>.<suffix>`."""

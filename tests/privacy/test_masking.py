@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from planted_noise import HEIGHT_PX, PLANTED, WIDTH_PX, ColourDetector, colourful, photo
 
 from carscribe.privacy.boxes import Box, distinct
 from carscribe.privacy.masking import MARGIN_PX, Area, Masking, area_of, fill, found_by
-from planted import HEIGHT_PX, PLANTED, WIDTH_PX, ColourDetector, colourful, photo
 
 
 def box(left: float, top: float, right: float, bottom: float, score: float = 1.0) -> Box:
@@ -83,8 +83,9 @@ def test_a_detector_sees_a_picture_of_its_size_and_its_boxes_come_back_in_full(l
 
 
 def test_several_detectors_are_all_asked() -> None:
+    from planted_noise import jpeg
+
     from carscribe.records import PhotoFile
-    from planted import jpeg
 
     detectors = [ColourDetector(kind="face"), ColourDetector(50, kind="plate")]
     image = Masking(detectors).mask(PhotoFile(location="a.jpg", key="a.jpg"), "", jpeg(), "PNG")

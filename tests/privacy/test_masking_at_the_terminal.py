@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeEngine
+from planted_noise import PLANTED, jpeg, leaks
 from workspaces import make_workspace
-
-from planted import PLANTED, jpeg, leaks
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 BOX = dict(zip(("x0", "y0", "x1", "y1"), PLANTED, strict=True))
