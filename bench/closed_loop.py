@@ -1,6 +1,6 @@
 """The closed loop on a CPU: a wheel design the demo model never saw, 200 corrected answers, a LoRA, and its worth.
 
-usage: python bench/closed_loop.py [--work DIR] [--config bench/closed_loop.toml]
+usage: python bench/closed_loop.py [--work DIR] [--config bench/closed_loop.toml] [--measure 750]
 
 800 renders are described into a workspace, 200 of them on snowflake wheels. A person (who knows the truth) corrects the
 200 answers about those wheels and approves what is right elsewhere, in a CSV. `carscribe finetune` trains on it. On 750
@@ -117,11 +117,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=None)
     parser.add_argument("--config", type=Path, default=HERE / "closed_loop.toml")
+    parser.add_argument("--measure", type=int, default=TO_MEASURE, help="so many cars; more can be added later")
     options = parser.parse_args()
     loop = Loop((options.work or Path(tempfile.mkdtemp(prefix="carscribe-loop-"))).absolute())
     started = time.perf_counter()
     to_learn = cars(LEARN_FROM, TO_LEARN, new_every=4)
-    to_measure = cars(MEASURE_FROM, TO_MEASURE, new_every=3)
+    to_measure = cars(MEASURE_FROM, options.measure, new_every=3)
     write_photos(loop.work / "learn", to_learn)
     write_photos(loop.work / "measure", to_measure)
     write_labels(loop.work / "labels.json", to_measure)
@@ -131,7 +132,8 @@ def main() -> None:
     edited = write_corrections(loop.work / "corrections.csv", loop.kept("learn", "cars.ws"), to_learn)
     loop.run("correct", "correct", "cars.ws", "corrections.csv", "--author", "bench")
     config = options.config.absolute()
-    loop.run("finetune", "finetune", "cars.ws", *model, "--config", config, "--to", lora)
+    if not (loop.work / lora / "adapter").exists():
+        loop.run("finetune", "finetune", "cars.ws", *model, "--config", config, "--to", lora)
     loop.run("measure before", "describe", "measure", *model, "-w", "before.ws")
     loop.run("measure after", "describe", "measure", *model, "--adapter", lora, "-w", f"{lora}.ws")
     before = judged(loop.kept("measure", "before.ws"), to_measure)
@@ -148,7 +150,9 @@ def main() -> None:
         "settings": tomllib.loads(options.config.read_text("utf-8")),
     }
     print(json.dumps(figures, indent=1))
-    print(record("closed_loop", figures, command="python bench/closed_loop.py"))
+    more = "" if options.measure == TO_MEASURE else f" --measure {options.measure}"
+    name = f"closed_loop{more.replace(' --measure ', '_')}"
+    print(record(name, figures, command=f"python bench/closed_loop.py{more}"))
 
 
 def share_right(answered: Judged, photos: list[str]) -> float:
