@@ -10,7 +10,7 @@ from typing import IO, Any
 from carscribe.errors import MissingExtraError
 from carscribe.export.captions import visible
 from carscribe.export.kit import Kit
-from carscribe.export.names import split_suffix
+from carscribe.export.names import is_text, split_suffix
 from carscribe.export.shards import Row, Shard, Shards
 from carscribe.plaintext import plain_line
 from carscribe.records import DescribedPhoto
@@ -233,12 +233,3 @@ def _pyarrow() -> Any:
     except ImportError:
         raise MissingExtraError("Writing Parquet or Arrow", extra="parquet") from None
     return pyarrow
-
-
-def is_text(path: str) -> bool:
-    """Whether a path can stand in UTF-8."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from carscribe.export.captions import visible
 from carscribe.export.kit import Kit
-from carscribe.export.names import NameBook
-from carscribe.export.packed import is_text
+from carscribe.export.names import NameBook, is_text
 from carscribe.plaintext import plain_line
 from carscribe.records import DescribedPhoto
 

@@ -11,7 +11,7 @@ from carscribe.examples import Example, Pair
 from carscribe.export.draft import Draft, Table, open_draft
 from carscribe.export.formats import opens_in_pillow
 from carscribe.export.images import Images, Masker
-from carscribe.export.names import NameBook, split_suffix
+from carscribe.export.names import NameBook, is_text, split_suffix
 from carscribe.export.report import ImageMode, Notes, SetReport
 from carscribe.export.set_formats import HELD_OUT, SET_FORMATS, TRAIN, SetFormat, Shown, WrittenSet
 from carscribe.export.writing import masked_mode, refuse_file
@@ -39,7 +39,7 @@ def write_set(
     """
     chosen, mode, to = _format(format_, turns), masked_mode(images) if masker else _mode(images), Path(to)
     refuse_file(to)
-    if not _is_text(str(to.absolute())):
+    if not is_text(str(to.absolute())):
         raise OutputError("The folder's path is no text that a trainer could read. Name another one with --to.")
     notes, unwritable = Notes(), Named()
     with open_draft(to, format_=format_, overwrite=overwrite) as draft:
@@ -120,7 +120,7 @@ class _Paths:
         source = Path(str(example.photo)).absolute()
         if self.images.mode == "none":
             path = source.relative_to(self._root).as_posix() if self._root else str(source)
-            if not _is_text(str(source)):
+            if not is_text(str(source)):
                 self._unwritable.add(_name(example))
                 return None
             return path
@@ -150,14 +150,6 @@ def _root(examples: Sequence[Example]) -> str:
         return os.path.commonpath([Path(str(example.photo)).absolute().parent for example in examples])
     except ValueError:
         return ""
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _format(format_: str, turns: bool) -> SetFormat:
