@@ -1,6 +1,6 @@
 """What an export takes by format: seconds, and the most memory, which must not grow with the photos.
 
-usage: python bench/exporting.py [--photos 10000 100000] [--formats parquet …] [--workspace] [--folder DIR]
+usage: python bench/exporting.py [--photos 10000 100000] [--formats parquet …] [--workspace] [--folder DIR] [--name N]
 
 Photos are PNG files of 4 by 3 pixels, a thousand to a folder, each with its own bytes and caption. Images are taken as
 is usual for the format; where that is by copy, formats that can are measured without, too. Each export is a process of
@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--formats", nargs="+", default=list(export.FORMATS), choices=list(export.FORMATS))
     parser.add_argument("--workspace", action="store_true")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--name", default="exporting", help="of the result")
     parser.add_argument("--one", nargs=5, metavar=("FORMAT", "IMAGES", "FOLDER", "COUNT", "TO"), help="for itself")
     given = parser.parse_args()
     if given.one:
@@ -137,9 +138,8 @@ def main() -> None:
             shutil.rmtree(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    sizes = " ".join(map(str, given.photos))
-    command = f"python bench/exporting.py --photos {sizes}{' --workspace' if given.workspace else ''}"
-    print(record("exporting", {"exports": rows, "workspace": workspaces}, command=command))
+    command = " ".join(["python bench/exporting.py", *sys.argv[1:]])
+    print(record(given.name, {"exports": rows, "workspace": workspaces}, command=command))
 
 
 if __name__ == "__main__":

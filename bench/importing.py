@@ -100,6 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=20_000)
     parser.add_argument("--at", type=Path, help="where the set is written, which may be a disk in memory")
+    parser.add_argument("--name", default="importing", help="of the result")
     parser.add_argument("--import", type=Path, dest="folder", help=argparse.SUPPRESS)
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -113,8 +114,7 @@ def main() -> None:
             write_set(folder, count, texts=kind == "texts")
             results[f"{kind} of {count}"] = measured(folder, workspace)
             results[f"{kind} of {count}, again"] = measured(folder, workspace)
-    at = f" --at {options.at}" if options.at else ""
-    path = record("importing", results, command=f"python bench/importing.py --photos {options.photos}{at}")
+    path = record(options.name, results, command=" ".join(["python bench/importing.py", *sys.argv[1:]]))
     print(path.read_text("utf-8"))
 
 
