@@ -139,12 +139,14 @@ class Demonstration:
         }
         how = {**sizes, "workers": options.workers, "cuda": self.cuda}
         self.step("language model", llm, lambda: write_text_model(llm, tables, **how))
+        right = {"demo": self.measure("demo")}
         swapped = work / "swapped"
         self.step("swap", swapped, lambda: self.run("backbone", "swap", "demo", llm, "--to", swapped))
+        right["swapped"] = self.measure(swapped)
         projector = self.finetune(swapped, work / "projector", "projector", options.projector_steps, PROJECTOR)
+        right["projector"] = self.measure(projector)
         last = self.finetune(projector, work / options.last, options.last, options.last_steps, LAST[options.last])
-        stages = {"demo": "demo", "swapped": swapped, "projector": projector, options.last: last}
-        right = {name: self.measure(model) for name, model in stages.items()}
+        right[options.last] = self.measure(last)
         return {
             "language_model": describe_sizes(llm),
             "renders": options.count,
