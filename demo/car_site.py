@@ -3,11 +3,13 @@
 With `--photos demo/photos` the pictures are the renders that the demo model knows, and kinds are theirs.
 
 Pages and pictures are made as they are asked for. Besides some hundred cars, in lists of twenty and in EUC-KR, it has
-what real sites have: lazy images, srcset, redirects, missing pages, 429, 500, slow answers, pages that go on for ever,
-things that are no pictures, pictures far too large, and pages that keep their pictures from machines.
+what real sites have: sitemaps, lazy images, srcset, redirects and refreshes, missing pages, 429, 500, slow answers,
+pages that go on for ever, things that are no pictures, pictures far too large, and pages that keep their pictures from
+machines.
 """
 
 import argparse
+import gzip
 import io
 import json
 import threading
@@ -18,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+from xml.sax.saxutils import escape
 
 from PIL import Image, ImageDraw
 
@@ -26,6 +29,8 @@ MODELS = ("그랜저", "쏘나타", "니로", "카니발", "레이", "모하비"
 KINDS = ("세단", "SUV", "해치백", "왜건", "미니밴", "쿠페", "픽업")
 PER_LIST = 20
 HUGE_BYTES = 60_000_000
+INDEXED = ("/sitemap.xml", "/sitemap/cars-1.xml", "/sitemap/cars-2.xml.gz", "/sitemap/news.xml")  # itself as well
+SITEMAP_NAMESPACE = "http://www.sitemaps.org/schemas/sitemap/0.9"
 
 SITE_TOML = """\
 # What carscribe collect is to find on the site of demo/car_site.py.
@@ -72,7 +77,7 @@ class Site:
     """The pages of `cars` cars, with pictures of their own or, in turn, those of `photos`.
 
     `requests` counts how often each address was asked for; `slow_s` is a slow answer, `busy_s` what a busy one asks to
-    wait.
+    wait, `base` where it is served.
     """
 
     cars: int = 200
@@ -80,6 +85,7 @@ class Site:
     kinds: tuple[str, ...] = KINDS
     slow_s: float = 2.0
     busy_s: int = 1
+    base: str = ""
     requests: Counter[str] = field(default_factory=Counter)
     sent_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -92,11 +98,15 @@ class Site:
         parts = urlsplit(address)
         first, *rest = parts.path.strip("/").split("/")
         pages: dict[str, Callable[[], Reply]] = {
-            "robots.txt": lambda: _text("User-agent: *\nDisallow: /private/\n"),
+            "robots.txt": lambda: _text(f"User-agent: *\nDisallow: /private/\nSitemap: {self.base}/sitemap.xml\n"),
+            "sitemap.xml": lambda: _xml("sitemapindex", "sitemap", [f"{self.base}{path}" for path in INDEXED]),
+            "sitemap": lambda: self._sitemap(rest[0]),
             "cars": lambda: self._list(int(parse_qs(parts.query).get("page", ["1"])[0])),
             "car": lambda: self._car(int(rest[0])),
             "old": lambda: _moved(f"/car/{rest[0]}"),
             "circle": lambda: _moved("/circle/b" if rest[0] == "a" else "/circle/a"),
+            "refresh": lambda: _refresh(f"/car/{rest[0]}"),
+            "around": lambda: _refresh("/around/b" if rest[0] == "a" else "/around/a"),
             "busy": lambda: self._car(int(rest[0])) if times > 1 else self._busy(),
             "flaky": lambda: self._car(int(rest[0])) if times > 2 else Reply(status=500),
             "broken": lambda: Reply(status=500),
@@ -115,13 +125,15 @@ class Site:
         """Twenty cars, some under addresses that lead astray; the last page leads into a loop."""
         first = (page - 1) * PER_LIST + 1
         last = min(first + PER_LIST - 1, self.cars)
-        ways = {3: "old", 5: "busy", 7: "flaky", 9: "slow", 11: "private", 13: "noai"}
+        ways = {3: "old", 5: "busy", 7: "flaky", 9: "slow", 11: "private", 13: "noai", 17: "refresh"}
         items = []
         for number in range(first, last + 1):
             way = ways.get(number, "car")
             items.append(f'<li><a href="/{way}/{number}#top">{car_name(number)}</a></li>')
         if page == 1:
-            items += [f'<li><a href="/{way}">{way}</a></li>' for way in ("missing/1", "broken/1", "circle/a")]
+            items += [
+                f'<li><a href="/{way}">{way}</a></li>' for way in ("missing/1", "broken/1", "circle/a", "around/a")
+            ]
         after = f"/cars?page={page + 1}" if last < self.cars else "/loop/1"
         return _page(f'<ul class="cars">{"".join(items)}</ul><a class="next" href="{after}">다음</a>')
 
@@ -130,7 +142,8 @@ class Site:
         picture = f"/img/{number}/"
         gallery = {
             0: f'<img src="{picture}320.png" srcset="{picture}320.png 320w, {picture}640.png 640w">',
-            1: f'<img class="lazy" src="/img/{number}/blank.gif" data-src="{picture}640.png">',
+            1: f'<img class="lazy" src="/img/{number}/blank.gif" data-src="{picture}640.png">'
+            f'<noscript><img src="{picture}640.png"></noscript>',
             2: f'<picture><source srcset="{picture}640.webp 2x"><img src="{picture}320.png"></picture>',
             3: f'<a href="{picture}640.png"><img src="{picture}320.png"></a>',
         }[number % 4]
@@ -153,6 +166,20 @@ class Site:
             f'<div class="gallery">{gallery}</div><p class="credit">사진: 데모 모터스 {number}</p>',
             head=meta,
         )
+
+    def _sitemap(self, name: str) -> Reply:
+        """Cars in two files, the second one packed, with what is no car; or news, of which there are none."""
+        half = self.cars // 2
+        match name:
+            case "cars-1.xml":
+                paths = [*(f"/car/{n}" for n in range(1, half + 1)), "/private/11", "/about", "/img/1/640.png"]
+                return _xml("urlset", "url", [*(self.base + path for path in paths), "http://example.com/car/1"])
+            case "cars-2.xml.gz":
+                plain = _xml("urlset", "url", [f"{self.base}/car/{n}" for n in range(half + 1, self.cars + 1)])
+                return Reply(body=gzip.compress(plain.body), content_type="application/gzip")
+            case "news.xml":
+                return _xml("urlset", "url", [f"{self.base}/news/1"])
+        return Reply(status=404)
 
     def _busy(self) -> Reply:
         return Reply(status=429, headers=(("Retry-After", str(self.busy_s)),))
@@ -226,6 +253,18 @@ def _moved(to: str) -> Reply:
     return Reply(status=302, headers=(("Location", to),))
 
 
+def _refresh(to: str) -> Reply:
+    """A page that sends on by itself."""
+    return _page("<p>이동합니다</p>", head=f'<meta http-equiv="Refresh" content="0; URL=\'{to}\'">')
+
+
+def _xml(root: str, each: str, urls: list[str]) -> Reply:
+    """A sitemap or an index of them."""
+    rows = "".join(f"<{each}><loc>{escape(url)}</loc><lastmod>2026-11-01</lastmod></{each}>" for url in urls)
+    text = f'<?xml version="1.0" encoding="UTF-8"?><{root} xmlns="{SITEMAP_NAMESPACE}">{rows}</{root}>'
+    return Reply(body=text.encode(), content_type="application/xml")
+
+
 def serve(site: Site, port: int = 0) -> ThreadingHTTPServer:
     """A server of the site on this machine's own address; `serve_forever` and `shutdown` are the caller's."""
 
@@ -266,6 +305,7 @@ def serve(site: Site, port: int = 0) -> ThreadingHTTPServer:
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
+    site.base = f"http://127.0.0.1:{server.server_address[1]}"
     return server
 
 

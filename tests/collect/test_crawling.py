@@ -110,6 +110,7 @@ def test_the_largest_of_a_pictures_addresses_is_taken_and_no_other(crawled: Craw
         ("/missing/1", "HTTP 404 Not Found"),
         ("/broken/1", "HTTP 500 Internal Server Error"),
         ("/circle/b", "it sends on in a circle"),
+        ("/around/b", "it sends on in a circle"),
         ("/img/2/page.jpg", "it is an HTML page, not a photo"),
         ("/img/4/huge.jpg", "larger than 10 MB"),
         ("/img/6/100.png", "100 × 75 px, and min_side_px is 200"),
@@ -156,8 +157,29 @@ def test_a_picture_on_two_pages_is_kept_once_with_both(crawled: Crawled) -> None
     assert crawled.collected.same_bytes == 1
 
 
-def test_a_redirected_page_is_known_by_where_it_leads(crawled: Crawled) -> None:
-    assert crawled.row("/img/3/640.png")["source"] == f"{crawled.local.base}/car/3"
+@pytest.mark.parametrize(("car", "way"), [(3, "old"), (17, "refresh")])
+def test_a_redirected_page_is_known_by_where_it_leads(crawled: Crawled, car: int, way: str) -> None:
+    assert crawled.asked(f"/{way}/{car}") == 1
+    assert crawled.row(f"/img/{car}/640.png")["source"] == f"{crawled.local.base}/car/{car}"
+
+
+def test_refreshes_end_in_a_circle_and_on_another_site(serve_site: ServeSite, tmp_path: Path) -> None:
+    def refresh(to: str) -> Reply:
+        return Reply(body=f'<meta http-equiv="refresh" content="0;url={to}"><h1>x</h1>'.encode())
+
+    replies = {f"/chain/{n}": refresh(f"/chain/{n + 1}") for n in range(20)}
+    replies |= {"/away": refresh("https://example.com/car/1"), "/self": refresh("/self#x"), "/a": refresh("/b")}
+    replies |= {"/b": Reply(status=302, headers=(("Location", "/a"),))}
+    local = serve_site(site=Answering(replies=replies))
+    start = ", ".join(f'"{local.base}{path}"' for path in ("/chain/0", "/away", "/self", "/a"))
+    collected = collect(local.described(start=f"start = [{start}]", cars="", lists=""), tmp_path / "cars")
+    report = json.loads((tmp_path / "cars" / "report.json").read_text("utf-8"))["left_out"]
+    assert {each["url"].removeprefix(local.base): each["reason"] for each in report} == {
+        "/chain/10": "it sends on more than 10 times",
+        "/away": "it sends on to another site, example.com: see follow.within",
+        "/b": "it sends on in a circle",
+    }
+    assert (collected.pages, local.site.requests["/chain/11"], local.site.requests["/self"]) == (1, 0, 1)
 
 
 def test_a_crawl_that_is_done_asks_for_nothing(crawled: Crawled) -> None:

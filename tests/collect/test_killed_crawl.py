@@ -13,7 +13,7 @@ import psutil
 import pytest
 from local_site import LocalSite
 
-from car_site import car_name
+from car_site import INDEXED, car_name
 
 pytest.importorskip("scrapy")
 
@@ -87,6 +87,25 @@ def test_killed_and_gone_on_with(
     assert names == sorted(Path(row["image"]).name for row in rows)
     named = {row["name"] for row in rows} | {other["name"] for row in rows for other in row.get("also_on", [])}
     assert named == {car_name(number) for number in range(1, CARS + 1) if number not in {11, 13}}
+
+
+@POSIX
+def test_killed_it_asks_for_no_sitemap_again(
+    serve_site: Callable[..., LocalSite], start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    local = serve_site(cars=30)
+    patterns = "retry_after_s = 0.02\n[sitemap]\ncars = '/car/'"
+    local.described(start=f'sitemaps = "{local.base}/robots.txt"', lists="", cars="", retry_after_s=patterns)
+    process = start(local)
+    wait_for(lambda: asked(local) >= 15)
+    crawlers = psutil.Process(process.pid).children(recursive=True)
+    for each in (process, *crawlers):
+        each.kill()
+    psutil.wait_procs(crawlers, timeout=20)
+    stdout, stderr = start(local, "--json").communicate(timeout=60)
+    done = json.loads(stdout)
+    assert (done["waiting"], done["cars"], done["sitemaps"]) == (0, 30, 5), stderr  # a robots.txt is one
+    assert [local.site.requests[path] for path in INDEXED] == [1] * len(INDEXED)
 
 
 @POSIX

@@ -81,6 +81,21 @@ def test_decomposed_hangul_is_composed() -> None:
         ('<a href="/next"><img src="s.jpg"></a>', "s.jpg"),
         ('<div class="bg" style="background-image: url(\'l.jpg\')"></div>', "l.jpg"),
         ('<img src="//cdn.example.com/l.jpg?w=1#top">', "//cdn.example.com/l.jpg?w=1"),
+        ('<img data-src="l.jpg" loading="lazy">', "l.jpg"),
+        ('<picture><source data-srcset="l.webp 1600w, m.webp 80w"><img data-src="s.jpg"></picture>', "l.webp"),
+        ('<picture><source data-srcset="l.webp 1600w"></picture>', "l.webp"),
+        ('<picture><source data-srcset="l.webp 1600w"><noscript><img src="s.jpg"></noscript></picture>', "l.webp"),
+        ('<img src="data:image/gif;base64,R0"><noscript><img src="l.jpg"></noscript>', "l.jpg"),
+        ('<img src="blank.gif"> <!-- lazy --> <noscript><img src="l.jpg"></noscript>', "l.jpg"),
+        ('<img src="blank.gif" data-src="l.jpg"><noscript><img src="m.jpg"></noscript>', "l.jpg"),
+        ('<noscript><img src="m.jpg"></noscript><img data-src="l.jpg">', "l.jpg"),
+        (
+            '<picture><source data-srcset="l.jpg 1600w"><img data-src="m.jpg"></picture>'
+            '<noscript><picture><source srcset="xl.jpg 1800w"><img src="m.jpg"></picture></noscript>',
+            "xl.jpg",
+        ),
+        ('<a href="full.jpg"><img data-src="m.jpg"><noscript><img src="s.jpg"></noscript></a>', "full.jpg"),
+        ('<noscript><img src="l.jpg"></noscript>', "l.jpg"),
     ],
 )  # fmt: skip
 def test_the_largest_within_reason_comes_first(html: str, best: str) -> None:
@@ -88,6 +103,31 @@ def test_the_largest_within_reason_comes_first(html: str, best: str) -> None:
     found = pictures(html)
     assert len(found) == 1
     assert found[0][0] == whole
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<img src="blank.gif" data-src="{}.jpg">',
+        '<img src="blank.gif"><noscript><img src="{}.jpg"></noscript>',
+        '<noscript><img src="s-{}.jpg"></noscript><img src="blank.gif" data-src="{}.jpg">',
+        '<img data-src="{}.jpg"><noscript><img src="s-{}.jpg"></noscript>',
+        '<noscript><img src="{}.jpg"></noscript><img src="blank.gif" data-src="{}.jpg">',
+    ],
+)
+def test_pictures_that_share_a_stand_in_are_several(html: str) -> None:
+    row = "".join(html.replace("{}", letter) for letter in "abc")
+    expected = [f"https://example.com/cars/{letter}.jpg" for letter in "abc"]
+    assert [group[0] for group in pictures(row)] == expected
+    # The same behind something else that is hidden from scripts, and behind another picture.
+    assert [group[0] for group in pictures(f"<noscript><p>Scripts, please</p></noscript>{row}")] == expected
+    assert [group[0] for group in pictures(f'<img data-src="logo.png"> {row}')][-3:] == expected
+
+
+def test_a_picture_beside_a_noscript_of_something_else_is_one_of_its_own() -> None:
+    apart = '<img src="a.jpg"><p>Kia</p><noscript><img src="pixel.gif"></noscript>'
+    two = '<img src="a.jpg"><noscript><img src="b.jpg"><img src="c.jpg"></noscript>'
+    assert [len(pictures(html)) for html in (apart, two)] == [2, 3]
 
 
 def test_what_is_no_address_is_no_picture() -> None:
@@ -158,6 +198,27 @@ def test_links_lead_to_pages_and_not_to_pictures() -> None:
         ("https://example.com/b/1", "car"),
         ("https://example.com/b/?page=2", "list"),
     )
+
+
+@pytest.mark.parametrize(
+    ("tag", "target"),
+    [
+        ('<meta http-equiv="refresh" content="0; url=/new">', "https://example.com/new"),
+        ("<META HTTP-EQUIV=Refresh CONTENT=\"3;URL='new?a=1&amp;b=2#top'\">", "https://example.com/cars/new?a=1&b=2"),
+        ('<base href="/b/"><meta http-equiv="refresh" content="0;url=new">', "https://example.com/b/new"),
+        ('<meta http-equiv="refresh" content="0;url=/차">', "https://example.com/%EC%B0%A8"),
+        ('<meta http-equiv="refresh" content="300; url=/new">', None),
+        ('<meta http-equiv="refresh" content="5">', None),
+        ('<meta http-equiv="refresh" content="5; url=/cars/1?x=1#a">', None),
+        ('<meta http-equiv="refresh" content="0; url=javascript:x">', None),
+        ('<meta http-equiv="refresh" content="0; url=http://[bad">', None),
+        ('<!-- <meta http-equiv="refresh" content="0; url=/new"> -->', None),
+        ('<noscript><meta http-equiv="refresh" content="0; url=/no-scripts"></noscript>', None),
+    ],
+    ids=["plain", "quoted", "base", "hangul", "late", "no address", "itself", "script", "bad", "comment", "noscript"],
+)  # fmt: skip
+def test_a_page_that_sends_on_says_where(tag: str, target: str | None) -> None:
+    assert read(f"<html><head>{tag}</head>{SOCIAL}").sends_on == target
 
 
 @pytest.mark.parametrize(

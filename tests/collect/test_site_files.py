@@ -72,6 +72,19 @@ def test_a_description_is_read(tmp_path: Path) -> None:
         ('start = "https://e.com"\n[follow]\nwithin = "https://e.com/"', '3: "https://e.com/" is no host.'),
         ('start = "https://e.com"\n[follow]\ncars = "a"\n[car]\neach = "li"', "5: each is for pages of several cars"),
         ('start = "https://e.com\n', "1: this is not TOML"),
+        ('sitemaps = "e.com/sitemap.xml"', '1: "e.com/sitemap.xml" is no address of a sitemap. Write it whole'),
+        ('start = "https://e.com"\nsitemaps = true', "2: sitemaps is true or false. Write text in quotes"),
+        ('sitemaps = "robots"', '1: "robots" is the robots.txt of the start pages, and there is no start. Write '),
+        ('sitemaps = []', "1: start is missing. Add start = "),
+        ('sitemap = "https://e.com/s.xml"', "1: sitemap is a string, not a table. Write sitemaps = "),
+        ('start = "https://e.com"\n[sitemap]\ncars = "x"', "2: sitemap is for sitemaps, and there are none. Add "),
+        ('sitemaps = "https://e.com/s"\n[sitemap]\ncars = ["x",\n"(/car"]', '4: "(/car" is no regular expression, '),
+        ('sitemaps = "https://e.com/s"\n[sitemap]\nfiles = 1', "3: files is a whole number. Write text in quotes"),
+        ('sitemaps = "https://e.com/s"\n[sitemap]\nmax_depth = 0', "3: max_depth is 0. Give at least 1."),
+        ('sitemaps = "https://e.com/s"\n[sitemap]\nmax_megabytes = 500', "3: max_megabytes is 500. Give at most 200."),
+        ('sitemaps = "https://e.com/s"\n[sitemap]\nmax_fils = 5', "3: unknown key max_fils. Did you mean max_files?"),
+        ('sitemaps = "https://e.com/s"\n[car]\nmax_files = 5', "3: max_files belongs under [sitemap]. Move it there."),
+        ('sitemaps = "https://e.com/s"\n[follow]\ncars = "a"', "1: follow.cars leads to pages of cars, so "),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, told: str) -> None:
@@ -82,6 +95,18 @@ def test_a_host_in_hangul_is_known_by_its_ascii_form(tmp_path: Path) -> None:
     path = tmp_path / "site.toml"
     path.write_text('start = "http://자동차.한국/목록"', encoding="utf-8")
     assert load_site(path).table.hosts == {"xn--2q1bw78a3kd.xn--3e0b707e"}
+
+
+def test_sitemaps_alone_are_a_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text("sitemaps = \"https://e.com/s.xml\"\n[sitemap]\ncars = '/car/'\n", encoding="utf-8")
+    site = load_site(path)
+    assert (site.table.sitemap_addresses, site.table.hosts) == (["https://e.com/s.xml"], {"e.com"})
+    assert site.place("sitemap.cars") == f"{path}:3"
+    path.write_text('start = "https://e.com/a/b?c"\nsitemaps = ["robots", "https://f.com/s.xml"]', encoding="utf-8")
+    table = load_site(path).table
+    assert table.sitemap_addresses == ["https://e.com/robots.txt", "https://f.com/s.xml"]
+    assert table.hosts == {"e.com", "f.com"}
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:

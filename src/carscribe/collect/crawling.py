@@ -12,11 +12,11 @@ import string
 import sys
 import threading
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, assert_never
 from urllib.parse import quote, urljoin, urlsplit
 
 from scrapy import Request, Spider
@@ -32,16 +32,19 @@ from scrapy.exceptions import (
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
-from carscribe.collect.fetching import PutOff, Queue
-from carscribe.collect.journal import Address, AddressRole, Journal
-from carscribe.collect.reading import PageRead, is_html, read_page
+from carscribe.collect.fetching import PutOff, Queue, is_robots_txt
+from carscribe.collect.journal import Address, AddressRole, Journal, State
+from carscribe.collect.reading import is_html, read_page
 from carscribe.collect.refusals import ROBOT, refusal_in_headers
+from carscribe.collect.reports import Reports, page_report, sitemap_report
 from carscribe.collect.site import Site, SiteTable, load_site
+from carscribe.collect.sitemaps import read_sitemap
 from carscribe.collect.storing import NotKept, remove_leftovers, sha256_of, store
 from carscribe.errors import CarscribeError, CollectError
 
 TICK_S = 0.5
 MAX_PAGE_BYTES = 10_000_000
+_ACCEPTED = {"picture": "image/*,*/*;q=0.5", "sitemap": "application/xml,text/xml,application/gzip,*/*;q=0.5"}
 _LOG = logging.getLogger(__name__)
 
 
@@ -56,24 +59,6 @@ class Job:
     again: bool = False
     retry_failed: bool = False
     look_at: Mapping[str, int] | None = None
-
-
-class Reports:
-    """Lines of JSON to whoever started the crawl."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
-
-    def say(self, kind: str, what: object) -> None:
-        """One line. Nothing happens when nobody listens any more: the end of standard input says so too."""
-        line = json.dumps({kind: what}, ensure_ascii=False)
-        with self._lock:
-            try:
-                self._stream.write(line + "\n")
-                self._stream.flush()
-            except (BrokenPipeError, ValueError):
-                pass
 
 
 class CarSpider(Spider):
@@ -97,12 +82,13 @@ class CarSpider(Spider):
 
     def request_for(self, address: Address) -> Request:
         """An address as Scrapy asks for it."""
-        is_picture = address.role == "picture"
-        limit = self.site.pictures.max_megabytes * 1_000_000 if is_picture else MAX_PAGE_BYTES
-        headers = {"Accept": "image/*,*/*;q=0.5" if is_picture else "text/html,application/xhtml+xml,*/*;q=0.5"}
+        headers = {"Accept": _ACCEPTED.get(address.role, "text/html,application/xhtml+xml,*/*;q=0.5")}
         if address.found_on:
             headers["Referer"] = address.found_on
+        limit = self._max_megabytes(address.role) * 1_000_000
         meta = {"address": address, "handle_httpstatus_all": True, "dont_redirect": True, "download_maxsize": limit}
+        if is_robots_txt(address):
+            meta["dont_obey_robotstxt"] = True
         return Request(
             address.url, callback=self.answered, errback=self.broken, headers=headers, meta=meta, dont_filter=True
         )
@@ -128,7 +114,7 @@ class CarSpider(Spider):
         try:
             if isinstance(error, PutOff):
                 return
-            if isinstance(error, IgnoreRequest):
+            if isinstance(error, IgnoreRequest) and error.__cause__ is None:
                 self._forbidden(address)
             else:
                 self.journal.failed(address, self._why(error, address))
@@ -146,13 +132,17 @@ class CarSpider(Spider):
             self.journal.failed(address, _status(response.status))
         elif address.role == "picture":
             self._keep(address, response)
+        elif address.role == "sitemap":
+            self._read_sitemap(address, response)
         else:
             self._read(address, response, "car" if self.journal.role_of(address) == "car" else "list")
 
     def _follow(self, address: Address, response: Response) -> None:
         location = response.headers.get("Location") or b""
         # As bytes: a path in EUC-KR is asked for as it was given.
-        url = urljoin(response.url, quote(location.strip(), safe=string.punctuation))
+        self._send_on(address, urljoin(response.url, quote(location.strip(), safe=string.punctuation)))
+
+    def _send_on(self, address: Address, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not (address.role == "picture" or self._is_ours(url)):
             self.journal.refused(address, f"it sends on to another site, {parts.netloc or url}: see follow.within")
@@ -173,12 +163,38 @@ class CarSpider(Spider):
             content_type=content_type or None,
             robots=_robots_headers(response),
         )
+        if page.sends_on:
+            self._send_on(address, page.sends_on)
+            return
         links: list[tuple[str, AddressRole]] = [
             (url, role) for url, role in page.links if self._is_ours(url) and address.depth < self.site.follow.max_depth
         ]
         self.journal.page_read(address, page.cars, links, page.matched, page.refused)
         if self._images is None:
-            self._reports.say("page", _page_report(address, page, links))
+            self._reports.say("page", page_report(address, page, links))
+
+    def _read_sitemap(self, address: Address, response: Response) -> None:
+        read = read_sitemap(self.site, response.url, response.body)
+        pages: list[tuple[str, AddressRole]] = [(url, role) for url, role in read.pages if self._is_ours(url)]
+        # A robots.txt vouches for sitemaps anywhere, an index for those of its own host.
+        sitemaps = [
+            url
+            for url in read.sitemaps
+            if is_robots_txt(address) or self._is_ours(url) or urlsplit(url).netloc.lower() == address.host
+        ]
+        state: State = "done"
+        reason = None
+        if read.fault:
+            state, reason = "failed", read.fault
+        elif sitemaps and address.depth >= self.site.sitemap.max_depth:
+            state, reason = "refused", f"an index {address.depth} files deep: see sitemap.max_depth"
+            sitemaps = []
+        elif not (pages or sitemaps) and (others := [*read.sitemaps, *(url for url, _ in read.pages)]):
+            elsewhere = urlsplit(others[0]).netloc
+            state, reason = "refused", f"all it names is on another site, {elsewhere}: see follow.within"
+        self.journal.sitemap_read(address, pages, sitemaps, read.matched, state, reason)
+        if self._images is None:
+            self._reports.say("page", sitemap_report(address, read, pages, sitemaps))
 
     def _keep(self, address: Address, response: Response) -> None:
         if refused := refusal_in_headers(_robots_headers(response)):
@@ -214,9 +230,9 @@ class CarSpider(Spider):
 
     def _why(self, error: BaseException | None, address: Address) -> str:
         match error:
-            case DownloadCancelledError():
-                size = f"{self.site.pictures.max_megabytes} MB (max_megabytes)"
-                return f"larger than {size if address.role == 'picture' else '10 MB'}"
+            case DownloadCancelledError() | IgnoreRequest():  # as it comes, or unpacked
+                key = {"picture": " (max_megabytes)", "sitemap": " (sitemap.max_megabytes)"}.get(address.role, "")
+                return f"larger than {self._max_megabytes(address.role)} MB{key}"
             case DownloadTimeoutError():
                 return f"no answer in {self.site.pace.timeout_s:g} s"
             case CannotResolveHostError():
@@ -227,6 +243,17 @@ class CarSpider(Spider):
                 return "the connection broke off in the middle"
             case _:
                 return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+
+    def _max_megabytes(self, role: AddressRole) -> int:
+        match role:
+            case "picture":
+                return self.site.pictures.max_megabytes
+            case "sitemap":
+                return self.site.sitemap.max_megabytes
+            case "car" | "list":
+                return MAX_PAGE_BYTES // 1_000_000
+            case _:
+                assert_never(role)
 
     def _is_ours(self, url: str) -> bool:
         return urlsplit(url).netloc.lower().removeprefix("www.") in self._hosts
@@ -243,18 +270,6 @@ def _robots_headers(response: Response) -> list[str]:
     return [value.decode("latin-1") for value in response.headers.getlist("X-Robots-Tag")]
 
 
-def _page_report(address: Address, page: PageRead, links: list[tuple[str, AddressRole]]) -> dict[str, Any]:
-    return {
-        "url": address.url,
-        "role": address.role,
-        "encoding": page.encoding,
-        "refused": page.refused,
-        "cars": [asdict(car) for car in page.cars],
-        "links": {role: [url for url, its in links if its == role] for role in ("car", "list")},
-        "matched": dict(page.matched),
-    }
-
-
 def crawl(job: Job, reports: Reports) -> None:
     """Crawl until nothing waits, the limit is reached, or standard input ends. Raises: SiteError, CollectError."""
     site = load_site(Path(job.site))
@@ -266,9 +281,11 @@ def crawl(job: Job, reports: Reports) -> None:
         if images:
             _make_ready(images)
         limits: dict[AddressRole, int] = {"list": site.table.follow.max_pages, "car": site.table.follow.max_pages}
+        limits["sitemap"] = site.table.sitemap.max_files
         if job.look_at is not None:
             limits = {"picture": 0, **job.look_at}  # type: ignore[dict-item]
-        queue = Queue(journal, site.table, photo_limit=job.limit, limits=limits)
+        look = job.look_at is not None
+        queue = Queue(journal, site.table, photo_limit=job.limit, limits=limits, look=look)
         process = AsyncCrawlerProcess(_settings(site.table))
         process.crawl(CarSpider, site=site.table, queue=queue, images=images, reports=reports)
         _listen(queue)
@@ -299,7 +316,9 @@ def _prepare(journal: Journal, site: Site, job: Job) -> None:
     if job.retry_failed:
         journal.retry_failed()
     journal.note("reading", site.reading)
+    journal.note("taking", site.taking)
     journal.begin(site.table.start, "list")
+    journal.begin(site.table.sitemap_addresses, "sitemap")
 
 
 def _settings(site: SiteTable) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from scrapy import Request, Spider, signals
 from scrapy.core.scheduler import BaseScheduler
 from scrapy.downloadermiddlewares.retry import get_retry_request
+from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Response, TextResponse
 from scrapy.utils.misc import load_object
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
 _BUSY = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
-_ROLES: tuple[AddressRole, ...] = ("picture", "car", "list")
+_ROLES: tuple[AddressRole, ...] = ("picture", "car", "list", "sitemap")
 """In the order they are asked for: what is nearest to a photo first, so that a stopped crawl has whole cars."""
+
+_ROLES_OF_A_LOOK: tuple[AddressRole, ...] = ("sitemap", "picture", "car", "list")
 
 _NOTHING_ALLOWED = b"User-agent: *\nDisallow: /\n"
 _AHEAD = 100
+_KNOWN = "known"
+"""The flag of an answer that was not asked for again."""
 
 
 class PutOff(IgnoreRequest):
@@ -38,19 +43,28 @@ class PutOff(IgnoreRequest):
 class Queue:
     """What of the journal is asked for next. Lives in one process, on the reactor's thread.
 
-    `limits` are how many addresses of a role may be taken in all, `photo_limit` how many photos may be kept.
+    `limits` are how many addresses of a role may be taken in all, `photo_limit` how many photos may be kept. `look`
+    asks for sitemaps first, since a few addresses of each role are all.
     """
 
     def __init__(
-        self, journal: Journal, site: SiteTable, *, photo_limit: int | None, limits: Mapping[AddressRole, int]
+        self,
+        journal: Journal,
+        site: SiteTable,
+        *,
+        photo_limit: int | None,
+        limits: Mapping[AddressRole, int],
+        look: bool = False,
     ) -> None:
         self.journal = journal
         self.site = site
         self.kept = 0
         self.robots_failed: dict[str, str] = {}
+        self.robots_answers: dict[str, Response] = {}
         self.stop_reason: str | None = None
         self._photo_limit = photo_limit
         self._limits = limits
+        self._look = look
         self._taken: Counter[AddressRole] = Counter()
         self._open: dict[int, Address] = {}
         self._lanes: Counter[str] = Counter()
@@ -93,7 +107,7 @@ class Queue:
         """Hosts and roles of which an address waits and may be taken."""
         if self.stopping or (self._photo_limit is not None and self.kept >= self._photo_limit):
             return
-        for role in _ROLES:
+        for role in _ROLES_OF_A_LOOK if self._look else _ROLES:
             if not self._may_take(role):
                 continue
             for host in sorted(self.journal.hosts):
@@ -105,6 +119,8 @@ class Queue:
             under_way = sum(address.role == "picture" for address in self._open.values())
             if self.kept + under_way >= self._photo_limit:
                 return False
+        if role == "sitemap" and not self._look and not (self._may_take("car") and self._may_take("list")):
+            return False  # pages that this run will not read can be found by the next
         return self._taken[role] < self._limits.get(role, self._taken[role] + 1)
 
     def _waits(self, host: str, role: AddressRole) -> bool:
@@ -201,8 +217,25 @@ class Patience:
         crawler.signals.connect(patience.robots_parsed, signal=signals.robots_parsed)
         return patience
 
+    async def process_request(self, request: Request) -> Response | None:
+        """A robots.txt that names sitemaps is the one that was fetched for its rules, so it is asked for once."""
+        if not is_robots_txt(request.meta.get("address")):
+            return None
+        robots = self._crawler.get_downloader_middleware(RobotsTxtMiddleware)
+        assert robots is not None
+        await robots.robot_parser(request)
+        if self._queue.stopping:
+            raise PutOff("the crawl is to end")
+        answer = self._queue.robots_answers.get(_host(request))
+        if answer is None:
+            self._queue.robots_failed.setdefault(_host(request), "no answer")
+            raise IgnoreRequest("robots.txt cannot be read")
+        return answer.replace(flags=[_KNOWN], request=request)
+
     async def process_response(self, request: Request, response: Response) -> Request | Response:
         """A busy answer becomes a request to be repeated, until the retries are used up."""
+        if _KNOWN in response.flags:
+            return response
         if response.status in _BUSY:
             asked = retry_after_s(response)
             if repeated := await self._repeat(request, f"HTTP {response.status}", asked):
@@ -216,7 +249,7 @@ class Patience:
         ):
             return repeated
         if _is_robots(request) and not isinstance(exception, IgnoreRequest):
-            self._queue.robots_failed[_host(request)] = type(exception).__name__
+            self._queue.robots_failed[_robots_host(request)] = type(exception).__name__
             return TextResponse(request.url, body=_NOTHING_ALLOWED)
         return None
 
@@ -262,8 +295,19 @@ def retry_after_s(response: Response) -> float | None:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
+def is_robots_txt(address: Address | None) -> bool:
+    """Whether an address is a robots.txt, for the sitemaps that it names. Every robots.txt may be read."""
+    return address is not None and address.role == "sitemap" and urlsplit(address.url).path == "/robots.txt"
+
+
 def _is_robots(request: Request) -> bool:
-    return bool(request.meta.get("dont_obey_robotstxt"))
+    return bool(request.meta.get("dont_obey_robotstxt")) and "address" not in request.meta
+
+
+def _robots_host(request: Request) -> str:
+    """The host whose rules are asked for: those of one that sends on to another are that one's."""
+    first: str = request.meta.get("redirect_urls", [request.url])[0]
+    return urlsplit(first).netloc.lower()
 
 
 def _host(request: Request) -> str:
@@ -272,9 +316,10 @@ def _host(request: Request) -> str:
 
 def _as_robots(request: Request, response: Response, queue: Queue) -> Response:
     """An answer for robots.txt as the rules it stands for."""
+    queue.robots_answers[_robots_host(request)] = response
     if response.status < 300:
         return response
     if 400 <= response.status < 500 and response.status != 429:
         return response.replace(body=b"")
-    queue.robots_failed[_host(request)] = f"HTTP {response.status}"
+    queue.robots_failed[_robots_host(request)] = f"HTTP {response.status}"
     return response.replace(body=_NOTHING_ALLOWED)

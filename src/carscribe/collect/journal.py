@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -20,13 +19,13 @@ from urllib.parse import urlsplit
 from w3lib.url import canonicalize_url
 
 from carscribe.collect.reading import FoundCar
+from carscribe.collect.schema import VERSION, allow_sitemaps, make
 from carscribe.errors import CollectError
 
-AddressRole = Literal["list", "car", "picture"]
+AddressRole = Literal["list", "car", "picture", "sitemap"]
 State = Literal["waiting", "done", "failed", "refused", "small", "moved"]
 
 FILE_NAME = "collect.sqlite"
-_VERSION = "1"
 MAX_REDIRECTS = 10
 
 
@@ -34,7 +33,8 @@ MAX_REDIRECTS = 10
 class Address:
     """One address of the queue. `depth` counts the links that led to it from a start page, `hops` the redirects.
 
-    `found_on` is the page with the link.
+    Of a sitemap it counts the index files; pages that a sitemap names are as good as start pages. `found_on` is the
+    page with the link, or the sitemap.
     """
 
     id: int
@@ -75,10 +75,11 @@ class Journal:
             self._db.execute("PRAGMA synchronous = NORMAL")
             with self._transaction():
                 if not self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                    script = (resources.files("carscribe.collect") / "journal.sql").read_text("utf-8")
-                    for statement in script.split(";\n"):
-                        self._db.execute(statement)
-                    self.note("version", _VERSION)
+                    make(self._db)
+                    self.note("version", VERSION)
+                elif self.fact("version") == "1":
+                    allow_sitemaps(self._db)
+                    self.note("version", VERSION)
                 version = self.fact("version")
                 self.hosts = {str(host) for (host,) in self._db.execute("SELECT DISTINCT host FROM addresses")}
         except sqlite3.OperationalError as error:
@@ -91,7 +92,7 @@ class Journal:
             raise CollectError(
                 f"{self._path} is damaged or no journal of ours: {error}. Give another folder."
             ) from error
-        if version != _VERSION:
+        if version != VERSION:
             raise CollectError(f"{self._path} is of another version of Carscribe ({version}). Give another folder.")
 
     def close(self) -> None:
@@ -181,14 +182,27 @@ class Journal:
             self._settle(page.id, "refused" if refused else "done", f"the page says {refused}" if refused else None)
             for url, role in links:
                 self._add(url, role, depth=page.depth + 1, found_on=page.id)
-            for key, found in matched.items():
-                self._db.execute(
-                    "INSERT INTO rules VALUES (?, 1, ?2) ON CONFLICT (key)"
-                    " DO UPDATE SET tried = tried + 1, matched = matched + ?2",
-                    (key, int(found)),
-                )
+            self._count_rules(matched)
             for car in cars:
                 self._add_car(page, car, refused)
+
+    def sitemap_read(
+        self,
+        sitemap: Address,
+        pages: Sequence[tuple[str, AddressRole]],
+        sitemaps: Sequence[str],
+        matched: Mapping[str, bool],
+        state: State = "done",
+        reason: str | None = None,
+    ) -> None:
+        """A sitemap was read: what it names waits, also where it is damaged and not done."""
+        with self._transaction():
+            self._settle(sitemap.id, state, reason)
+            for url in sitemaps:
+                self._add(url, "sitemap", depth=sitemap.depth + 1, found_on=sitemap.id)
+            for url, role in pages:
+                self._add(url, role, depth=0, found_on=sitemap.id)
+            self._count_rules(matched)
 
     def moved(self, address: Address, url: str) -> None:
         """An address sends on to another: that one waits, unless it is known."""
@@ -309,6 +323,14 @@ class Journal:
         self._db.execute(
             "UPDATE addresses SET state = ?, reason = ?, fetched_at = ? WHERE id = ?", (state, reason, now, id_)
         )
+
+    def _count_rules(self, matched: Mapping[str, bool]) -> None:
+        for key, found in matched.items():
+            self._db.execute(
+                "INSERT INTO rules VALUES (?, 1, ?2) ON CONFLICT (key)"
+                " DO UPDATE SET tried = tried + 1, matched = matched + ?2",
+                (key, int(found)),
+            )
 
     def _add(self, url: str, role: AddressRole, *, depth: int, found_on: int | None, hops: int = 0) -> int:
         """The id of an address, which waits from now on if it is a new one."""

@@ -1,11 +1,11 @@
--- What a crawl knows. An address is in it once, as a page or as a picture.
+-- What a crawl knows. An address is in it once, as a page, a picture or a sitemap.
 CREATE TABLE addresses (
     id INTEGER PRIMARY KEY,
     url TEXT NOT NULL,
     key TEXT NOT NULL UNIQUE,   -- the address in one spelling
-    role TEXT NOT NULL,         -- list, car, picture
+    role TEXT NOT NULL,         -- list, car, picture, sitemap
     host TEXT NOT NULL,
-    depth INTEGER NOT NULL,     -- links from a start page
+    depth INTEGER NOT NULL,     -- links from a start page, or from a sitemap to begin with
     hops INTEGER NOT NULL,      -- redirects that led here
     state TEXT NOT NULL,        -- waiting, done, failed, refused, small, moved
     reason TEXT,
@@ -13,7 +13,7 @@ CREATE TABLE addresses (
     moved_to INTEGER REFERENCES addresses,
     fetched_at TEXT,            -- UTC
     sha256 TEXT REFERENCES photos,
-    CHECK (role IN ('list', 'car', 'picture')),
+    CHECK (role IN ('list', 'car', 'picture', 'sitemap')),
     CHECK (state IN ('waiting', 'done', 'failed', 'refused', 'small', 'moved'))
 );
 CREATE INDEX waiting ON addresses (host, role, id) WHERE state = 'waiting';

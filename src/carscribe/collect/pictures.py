@@ -1,4 +1,4 @@
-"""The addresses that a picture has on a page, the largest first: srcset, <picture>, lazy images, links."""
+"""The addresses that a picture has on a page, the largest first: srcset, <picture>, lazy images, <noscript>, links."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ _IN_STYLE = re.compile(r"""background(?:-image)?\s*:[^;]*?url\(\s*['"]?([^'")]+)
 
 # What an address without a width is taken for, in pixels: a link from a small picture to its file leads to the full
 # one; `data-original` and the like are larger than `src`; a `src` beside any of these is a small or grey stand-in.
-_LINKED_PX, _LARGE_PX, _LAZY_PX, _PLAIN_PX, _DENSITY_PX, _STAND_IN_PX = 2_000.0, 1_600.0, 900.0, 800.0, 800.0, 1.0
+_LINKED_PX, _LARGE_PX, _LAZY_PX, _PLAIN_PX, _DENSITY_PX, STAND_IN_PX = 2_000.0, 1_600.0, 900.0, 800.0, 800.0, 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ def candidates_of(found: Selector) -> Iterator[list[Candidate]]:
         yield list(_written(element.get("content") or ""))
     elif element.tag == "link":
         yield list(_written(element.get("href") or ""))
-    elif pictures := list(element.iter("img")):
+    elif pictures := list(element.iter("img", "picture")):
         for picture in pictures:
             yield list(_of_picture(picture))
     else:
@@ -98,10 +98,12 @@ def _number(text: str) -> float | None:
 
 
 def _of_picture(element: etree._Element) -> Iterator[Candidate]:
-    """An image's own addresses, those of the sources beside it, and of the file that it links to."""
-    # Any ancestor: to the parser a <source> is not empty, and holds what comes behind it.
-    around = element if element.tag == "picture" else next(element.iterancestors("picture"), None)
-    parts = [element] if around is None else list(around.iter("img", "source"))
+    """An image's own addresses, those of the sources beside it, of the same for browsers without scripts, and of the
+    file that it links to.
+    """
+    whole = _whole(element)
+    lazy, plain = _with_and_without_scripts(whole)
+    parts = [*_parts(lazy), *([] if plain is None else _parts(plain))]
     found = [candidate for part in parts for candidate in _of_attributes(part)]
     link = next(element.iterancestors("a"), None)
     if link is not None and looks_like_photo((link.get("href") or "").strip()):
@@ -110,7 +112,63 @@ def _of_picture(element: etree._Element) -> Iterator[Candidate]:
     for part in parts:
         address = (part.get("src") or "").strip()
         if _is_address(address):
-            yield Candidate(address=address, width_px=_STAND_IN_PX if found else _PLAIN_PX)
+            is_stand_in = plain is not None and next(part.iterancestors("noscript"), None) is None
+            yield Candidate(address=address, width_px=STAND_IN_PX if found or is_stand_in else _PLAIN_PX)
+
+
+def _whole(element: etree._Element) -> etree._Element:
+    """The `<picture>` around an image, or the image."""
+    # Any ancestor: to the parser a <source> is not empty, and holds what comes behind it.
+    around = element if element.tag == "picture" else next(element.iterancestors("picture"), None)
+    return element if around is None else around
+
+
+def _parts(whole: etree._Element) -> list[etree._Element]:
+    return list(whole.iter("img", "source")) if whole.tag == "picture" else [whole]
+
+
+def _with_and_without_scripts(whole: etree._Element) -> tuple[etree._Element, etree._Element | None]:
+    """A picture that scripts fill in, and its twin in the `<noscript>` beside it; whichever of the two is given."""
+    noscript = next(whole.iterancestors("noscript"), None)
+    if noscript is not None:
+        lazy = _beside(noscript)
+        return (whole, None) if lazy is None else (lazy, whole)
+    for backwards in (False, True):
+        noscript = _neighbour(whole, backwards=backwards)
+        if noscript is not None and noscript.tag == "noscript" and _beside(noscript) is whole:
+            return whole, _whole(next(noscript.iter("img")))
+    return whole, None
+
+
+def _beside(noscript: etree._Element) -> etree._Element | None:
+    """The picture whose twin a `<noscript>` holds, next to it. Of two, the one that shares an address with it, else the
+    one before it, or behind it where a row of such pictures begins with a `<noscript>`.
+    """
+    images, parent = list(noscript.iter("img")), noscript.getparent()
+    if len(images) != 1 or parent is None:
+        return None
+    sides = [_neighbour(noscript, backwards=True), _neighbour(noscript, backwards=False)]
+    pictures = [each for each in sides if each is not None and each.tag in {"img", "picture"}]
+    if len(pictures) < 2:
+        return pictures[0] if pictures else None
+    twins = [each for each in pictures if _addresses(each) & _addresses(_whole(images[0]))]
+    if len(twins) == 1:
+        return twins[0]
+    row = parent.iterchildren("img", "picture", "noscript")
+    first = next(each for each in row if each.tag != "noscript" or each.find(".//img") is not None)
+    return pictures[1] if first.tag == "noscript" else pictures[0]
+
+
+def _addresses(whole: etree._Element) -> set[str]:
+    parts = _parts(whole)
+    return {each.address for part in parts for each in _of_attributes(part)} | {
+        address for part in parts if _is_address(address := (part.get("src") or "").strip())
+    }
+
+
+def _neighbour(element: etree._Element, *, backwards: bool) -> etree._Element | None:
+    siblings = element.itersiblings(preceding=backwards)
+    return next((each for each in siblings if isinstance(each.tag, str)), None)
 
 
 def _of_attributes(element: etree._Element) -> Iterator[Candidate]:

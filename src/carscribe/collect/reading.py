@@ -7,11 +7,11 @@ from typing import Literal
 from urllib.parse import urljoin, urlsplit
 
 from parsel import Selector
-from w3lib.html import get_base_url
-from w3lib.url import safe_url_string
+from w3lib.html import get_base_url, get_meta_refresh
+from w3lib.url import canonicalize_url, safe_url_string
 
 from carscribe.collect.charset import charset_of
-from carscribe.collect.pictures import candidates_of, ordered
+from carscribe.collect.pictures import STAND_IN_PX, candidates_of, ordered
 from carscribe.collect.refusals import refusal_in_headers, refusal_in_page
 from carscribe.collect.selecting import addresses, all_texts, first_text, select
 from carscribe.collect.site import SiteTable
@@ -20,6 +20,12 @@ from carscribe.photos.rows import looks_like_photo
 from carscribe.plaintext import plain_line
 
 Role = Literal["list", "car"]
+
+_HEAD_CHARACTERS = 4_096
+"""Where `<base>` and a refresh are looked for, as Scrapy has it."""
+
+_LONGEST_REFRESH_S = 30.0
+"""A page that sends on later than this is there to be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +43,15 @@ class FoundCar:
 class PageRead:
     """What a page gave. `matched` says of each rule that was tried here whether it found anything.
 
-    `refused` is the word with which the page keeps its pictures from machines, if it does.
+    `refused` is the word with which the page keeps its pictures from machines, if it does; `sends_on` the address to
+    which a `<meta http-equiv="refresh">` leads.
     """
 
     encoding: str
     cars: tuple[FoundCar, ...]
     links: tuple[tuple[str, Role], ...]
     refused: str | None
+    sends_on: str | None = None
     matched: Mapping[str, bool] = field(default_factory=dict)
 
 
@@ -54,7 +62,7 @@ def read_page(
     encoding = site.encoding or charset_of(body, content_type)
     text = body.decode(encoding, "replace").replace("\0", "")
     page = Selector(text=text if text.strip() else "<html/>", type="html")
-    place = _Place(base=get_base_url(text[:4096], url), encoding=encoding)
+    place = Place(base=get_base_url(text[:_HEAD_CHARACTERS], url), encoding=encoding)
     matched: dict[str, bool] = {}
     cars = tuple(_cars(site, page, place, matched)) if role == "car" or not site.follow.cars else ()
     return PageRead(
@@ -62,12 +70,13 @@ def read_page(
         cars=cars,
         links=tuple(_links(site, page, place, matched)),
         refused=refusal_in_headers(robots) or refusal_in_page(page),
+        sends_on=_sends_on(text, url, place),
         matched=matched,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class Place:
     """Where the addresses of a page start from, and in which encoding their queries are written."""
 
     base: str
@@ -85,7 +94,19 @@ class _Place:
             return None
 
 
-def _links(site: SiteTable, page: Selector, place: _Place, matched: dict[str, bool]) -> Iterator[tuple[str, Role]]:
+def _sends_on(text: str, url: str, place: Place) -> str | None:
+    """Where a page sends on to; not one that only loads itself anew, nor for browsers without scripts alone."""
+    try:
+        wait_s, address = get_meta_refresh(text[:_HEAD_CHARACTERS], place.base, place.encoding, ("noscript",))
+    except ValueError:
+        return None
+    target = place.whole(address) if address else None
+    if target is None or wait_s is None or wait_s > _LONGEST_REFRESH_S:
+        return None
+    return target if canonicalize_url(target) != canonicalize_url(url) else None
+
+
+def _links(site: SiteTable, page: Selector, place: Place, matched: dict[str, bool]) -> Iterator[tuple[str, Role]]:
     """Pages to go on with, those of cars first, for a page may be linked to as both."""
     seen: set[str] = set()
     ways: tuple[tuple[str, list[str], Role], ...] = (
@@ -106,7 +127,7 @@ def _links(site: SiteTable, page: Selector, place: _Place, matched: dict[str, bo
             matched.setdefault(key, False)
 
 
-def _cars(site: SiteTable, page: Selector, place: _Place, matched: dict[str, bool]) -> Iterator[FoundCar]:
+def _cars(site: SiteTable, page: Selector, place: Place, matched: dict[str, bool]) -> Iterator[FoundCar]:
     """The car of a page, or each of several. Where no rule leads to pages of cars, a car is what has a picture."""
     scopes = [page]
     if site.car.each:
@@ -121,7 +142,7 @@ def _cars(site: SiteTable, page: Selector, place: _Place, matched: dict[str, boo
             yield car
 
 
-def _car(site: SiteTable, scope: Selector, known: Structured, place: _Place, matched: dict[str, bool]) -> FoundCar:
+def _car(site: SiteTable, scope: Selector, known: Structured, place: Place, matched: dict[str, bool]) -> FoundCar:
     def text(key: str, rules: list[str], default: str | None) -> str | None:
         if not rules:
             return _clean(default)
@@ -145,7 +166,7 @@ def _car(site: SiteTable, scope: Selector, known: Structured, place: _Place, mat
 
 
 def _pictures(
-    site: SiteTable, scope: Selector, known: Structured, place: _Place, matched: dict[str, bool]
+    site: SiteTable, scope: Selector, known: Structured, place: Place, matched: dict[str, bool]
 ) -> Iterator[tuple[str, ...]]:
     """Each picture's addresses, each picture once."""
     groups = [list(group) for group in known.pictures]
@@ -156,7 +177,9 @@ def _pictures(
     for group in groups:
         written = ordered(group, max_width_px=site.pictures.max_width_px)
         urls = tuple(dict.fromkeys(url for address in written if (url := place.whole(address))))
-        if urls and not seen & set(urls):
+        # A grey stand-in is in all pictures of many a page, and says nothing of which picture this is.
+        own = {place.whole(each.address) for each in group if each.width_px > STAND_IN_PX}
+        if urls and not seen & own:
             yield urls
         seen.update(urls)
 

@@ -18,7 +18,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """Pages or pictures that gave nothing, for one reason. Those that `failed` can be tried again."""
+    """Pages, pictures or sitemaps that gave nothing, for one reason. Those that `failed` can be tried again."""
 
     what: str
     reason: str
@@ -52,6 +52,7 @@ class Collected:
     nameless: int
     pictureless: int
     pages: int
+    sitemaps: int
     same_bytes: int
     waiting: int
     left_out: tuple[LeftOut, ...]
@@ -78,7 +79,7 @@ class LookedAtCar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookedAtPage:
-    """One page that was looked at, and how many links it gives to cars and to lists."""
+    """One page or sitemap that was looked at, and the links it gives, by what they lead to: cars, lists, sitemaps."""
 
     url: str
     role: str

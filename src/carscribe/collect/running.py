@@ -64,7 +64,7 @@ def collect(
 
 
 def try_site(site: Path, *, stop: Callable[[], bool] = lambda: False) -> Look:
-    """Read the first pages of a site, at most two lists and three cars, and keep nothing.
+    """Read the first pages of a site, at most four sitemaps, two lists and three cars, and keep nothing.
 
     Raises: SiteError, CollectError, MissingExtraError.
     """
@@ -73,7 +73,7 @@ def try_site(site: Path, *, stop: Callable[[], bool] = lambda: False) -> Look:
     pages: list[Mapping[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="carscribe-") as folder:
         log = Path(folder) / LOG_FILE
-        job = {"site": str(site), "folder": None, "log": str(log), "look_at": look_at}
+        job = {"site": str(site), "folder": None, "log": str(log), "look_at": look_at | {"sitemap": 4}}
         end = _run(job, lambda line: pages.append(line["page"]) if "page" in line else None, stop)
     if error_text := end.get("error"):
         raise CollectError(error_text)
@@ -89,7 +89,7 @@ def try_site(site: Path, *, stop: Callable[[], bool] = lambda: False) -> Look:
         stopped=end.get("stopped"),
         advice=_advice(
             described,
-            pages=len(pages),
+            pages=sum(page["role"] != "sitemap" for page in pages),
             cars=sum(len(page["cars"]) for page in pages),
             pictures=sum(len(car["pictures"]) for page in pages for car in page["cars"]),
         ),
@@ -125,14 +125,18 @@ def _check_journal(site: "Site", to: Path, *, again: bool) -> int:
 
     journal = Journal(to)
     try:
-        reading = journal.fact("reading")
         counts = journal.counts()
         pages = counts.get(("list", "done"), 0) + counts.get(("car", "done"), 0)
-        if reading not in {None, site.reading} and pages and not again:
-            raise InputError(
-                f"The rules in {site.label} have changed since {to} was begun, and {pages:,} pages were read by "
-                "the old ones. Add --again to read them anew (no picture is fetched twice), or give another folder."
-            )
+        sitemaps = counts.get(("sitemap", "done"), 0)
+        for known, now, what in (
+            (journal.fact("reading"), site.reading, f"{pages:,} pages" if pages else None),
+            (journal.fact("taking"), site.taking, f"{sitemaps:,} sitemaps" if sitemaps else None),
+        ):
+            if known not in {None, now} and what and not again:
+                raise InputError(
+                    f"The rules in {site.label} have changed since {to} was begun, and {what} were read by "
+                    "the old ones. Add --again to read them anew (no picture is fetched twice), or give another folder."
+                )
         return journal.count_photos()
     finally:
         journal.close()
@@ -201,7 +205,7 @@ def _progress(line: Mapping[str, Any], seen: Callable[[Progress], None]) -> None
             pages_waiting=number("list car", "waiting"),
             pictures=number("picture", "done"),
             pictures_waiting=number("picture", "waiting"),
-            set_aside=number("list car picture", "failed refused small"),
+            set_aside=number("list car picture sitemap", "failed refused small"),
         )
     )
 
@@ -226,6 +230,7 @@ def _finish(journal: "Journal", site: "Site", to: Path, before: int, stopped: st
         nameless=nameless,
         pictureless=pictureless,
         pages=pages,
+        sitemaps=counts.get(("sitemap", "done"), 0),
         same_bytes=counts.get(("picture", "done"), 0) - photos,
         waiting=sum(count for (_, state), count in counts.items() if state == "waiting"),
         left_out=_grouped(map(dict, journal.left_out())),
@@ -242,7 +247,7 @@ def _grouped(left_out: Iterable[Mapping[str, Any]]) -> tuple[LeftOut, ...]:
     counts: Counter[tuple[str, str, bool]] = Counter()
     examples: dict[tuple[str, str, bool], str] = {}
     for each in left_out:
-        what = "pictures" if each["role"] == "picture" else "pages"
+        what = {"picture": "pictures", "sitemap": "sitemaps"}.get(each["role"], "pages")
         reason = "smaller than min_side_px" if each["state"] == "small" else each["reason"] or "no reason is known"
         key = (what, reason, each["state"] == "failed")
         counts[key] += 1
@@ -268,6 +273,8 @@ def _advice(site: "Site", *, pages: int, cars: int, pictures: int) -> str | None
     follow, car = site.table.follow, site.table.car
     if pictures:
         return None
+    if not pages and site.table.sitemaps:
+        return f"{site.place('sitemaps')}: no page that a sitemap names was read. See [sitemap] cars and follow.within."
     if not pages:
         return f"{site.place('start')}: no page to begin with could be read. Open it in a browser, and see robots.txt."
     if not cars and follow.cars:

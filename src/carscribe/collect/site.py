@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from w3lib.url import safe_url_string
@@ -15,6 +15,9 @@ from carscribe.photos.rows import column_role
 from carscribe.recipes.checking import Problem, closest, toml_type
 from carscribe.recipes.toml_files import parse_toml, problems_text
 from carscribe.recipes.toml_lines import Location, TomlLines
+
+ROBOTS = "robots"
+"""Stands in `sitemaps` for those that robots.txt names."""
 
 OWN_COLUMNS = ("name", "kind", "image", "source", "image_url", "retrieved_at", "licence", "sha256", "also_on")
 """What `cars.json` says of every photo: no extra field may be called so."""
@@ -35,6 +38,17 @@ class Follow(_Table):
     within: _Rules = []
     max_depth: Annotated[int, Field(ge=1)] = 1_000
     max_pages: Annotated[int, Field(ge=1)] = 100_000
+
+
+class SitemapTable(_Table):
+    """What is taken of sitemaps, by regular expressions in addresses, and how far index files lead on."""
+
+    cars: _Rules = []
+    lists: _Rules = []
+    files: _Rules = []
+    max_depth: Annotated[int, Field(ge=1, le=10)] = 3
+    max_files: Annotated[int, Field(ge=1)] = 1_000
+    max_megabytes: Annotated[int, Field(ge=1, le=200)] = 50
 
 
 class Car(_Table):
@@ -71,11 +85,13 @@ class Pace(_Table):
 class SiteTable(_Table):
     """The shape of a site's file."""
 
-    start: Annotated[_Rules, Field(min_length=1)]
+    start: _Rules = []
+    sitemaps: _Rules = []
     contact: str | None = None
     licence: str | None = None
     encoding: str | None = None
     follow: Follow = Follow()
+    sitemap: SitemapTable = SitemapTable()
     car: Car = Car()
     pictures: Pictures = Pictures()
     pace: Pace = Pace()
@@ -84,7 +100,14 @@ class SiteTable(_Table):
     def hosts(self) -> frozenset[str]:
         """Hosts whose pages are read, in ASCII as addresses have them. Pictures may lie anywhere."""
         within = [f"http://{host}" for host in self.follow.within]
-        return frozenset(urlsplit(safe_url_string(url)).netloc.lower() for url in within or self.start)
+        begun = [*self.start, *self.sitemap_addresses]
+        return frozenset(urlsplit(safe_url_string(url)).netloc.lower() for url in within or begun)
+
+    @property
+    def sitemap_addresses(self) -> list[str]:
+        """The sitemaps to begin with. For "robots" that is the robots.txt of each start page, which names them."""
+        robots = [urljoin(url, "/robots.txt") for url in self.start] if ROBOTS in self.sitemaps else []
+        return list(dict.fromkeys([*robots, *(url for url in self.sitemaps if url != ROBOTS)]))
 
 
 class Site:
@@ -102,10 +125,13 @@ class Site:
     @property
     def rules(self) -> dict[str, tuple[str, ...]]:
         """Every rule that is written down, by its key."""
-        car, follow = self.table.car, self.table.follow
+        car, follow, sitemap = self.table.car, self.table.follow, self.table.sitemap
         written = {
             "follow.lists": follow.lists,
             "follow.cars": follow.cars,
+            "sitemap.cars": sitemap.cars,
+            "sitemap.lists": sitemap.lists,
+            "sitemap.files": sitemap.files,
             "car.each": [car.each] if car.each else [],
             "car.name": car.name,
             "car.kind": car.kind,
@@ -119,6 +145,11 @@ class Site:
     def reading(self) -> str:
         """What decides what is read from a page, as text: pages read by other rules would have to be read again."""
         return self.table.model_dump_json(include={"follow": {"lists", "cars"}, "car": True, "encoding": True})
+
+    @property
+    def taking(self) -> str:
+        """What decides what is taken of a sitemap, as text."""
+        return self.table.sitemap.model_dump_json(include={"cars", "lists", "files"})
 
 
 def load_site(path: Path) -> Site:
@@ -145,10 +176,11 @@ def load_site(path: Path) -> Site:
 
 _EXAMPLES: Mapping[str, str] = {
     "start": 'start = ["https://example.com/cars"], the pages to begin with',
+    "sitemap": 'sitemaps = ["https://example.com/sitemap.xml"] for addresses, and [sitemap] for what to take of them',
     "each": 'each = "li.car"',
     "extra": '[car.extra] with a rule for each field, such as year = "td.year"',
 }
-_TABLES = ("follow", "car", "pictures", "pace")
+_TABLES = ("follow", "sitemap", "car", "pictures", "pace")
 
 
 def _shape_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
@@ -157,22 +189,15 @@ def _shape_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     except ValidationError as failure:
         for error in failure.errors(include_url=False):
             location: Location = tuple(error["loc"])
-            yield Problem(location=location, message=_shape_message(error, location, document))
+            yield Problem(location=location, message=_shape_message(error, location))
 
 
-def _shape_message(error: Any, location: Location, document: Mapping[str, Any]) -> str:
+def _shape_message(error: Any, location: Location) -> str:
     key = next(str(part) for part in reversed(location) if isinstance(part, str))
     given, bounds = error["input"], error.get("ctx", {})
     match error["type"]:
         case "extra_forbidden":
             return _unknown_key(key, location)
-        case "missing":
-            slip = next(
-                (have for have in document if have not in SiteTable.model_fields and closest(have, [key])), None
-            )
-            return f"{key} is missing{f' ({slip}?)' if slip else ''}. Add {_EXAMPLES.get(key, key)}."
-        case "too_short":
-            return f"{key} is empty. Write {_EXAMPLES.get(key, 'one or more')}."
         case "greater_than_equal" | "greater_than" | "less_than_equal":
             bound = next(iter(bounds.values()))
             words = {"greater_than": "more than", "less_than_equal": "at most"}.get(error["type"], "at least")
@@ -217,12 +242,14 @@ def _default(location: Location) -> object:
 
 
 def _meaning_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    if document.get("start") in (None, []) and not (document.get("sitemaps") or document.get("sitemap")):
+        yield Problem(location=("start",), message=_nowhere_to_begin(document))
     for at, url in _texts(document.get("start"), ("start",)):
-        parts = _split(url)
-        if parts is None or parts.scheme not in {"http", "https"} or not parts.netloc:
+        if not _is_address(url):
             yield Problem(
                 location=at, message=f'"{url}" is no address of a page. Write it whole: https://example.com/cars.'
             )
+    yield from _sitemap_problems(document)
     follow, car = _table(document.get("follow")), _table(document.get("car"))
     for at, host in _texts(follow.get("within"), ("follow", "within")):
         if not _HOST.fullmatch(host.lower()):
@@ -247,6 +274,56 @@ def _meaning_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     if follow.get("cars") and car.get("each"):
         message = "each is for pages of several cars, and follow.cars leads to pages of one. Remove one of them."
         yield Problem(location=("car", "each"), message=message)
+
+
+def _nowhere_to_begin(document: Mapping[str, Any]) -> str:
+    if "start" in document:
+        return f"start is empty. Write {_EXAMPLES['start']}."
+    slip = next((have for have in document if have not in SiteTable.model_fields and closest(have, ["start"])), None)
+    return f"start is missing{f' ({slip}?)' if slip else ''}. Add {_EXAMPLES['start']}, or sitemaps."
+
+
+def _sitemap_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    given = _texts(document.get("sitemaps"), ("sitemaps",))
+    table = _table(document.get("sitemap"))
+    for at, url in given:
+        if url == ROBOTS and not document.get("start"):
+            whose = 'sitemaps = "https://example.com/robots.txt"'
+            message = f'"{ROBOTS}" is the robots.txt of the start pages, and there is no start. Write {whose} instead.'
+            yield Problem(location=at, message=message)
+        elif url != ROBOTS and not _is_address(url):
+            whole = f'Write it whole: https://example.com/sitemap.xml. "{ROBOTS}" takes those that robots.txt names.'
+            yield Problem(location=at, message=f'"{url}" is no address of a sitemap. {whole}')
+    if table and not document.get("sitemaps"):
+        message = f"sitemap is for sitemaps, and there are none. Add {_EXAMPLES['sitemap'].partition(' for ')[0]}."
+        yield Problem(location=("sitemap",), message=f"{message[:-1]} to the top of the file, or remove [sitemap].")
+    for key in ("cars", "lists", "files"):
+        for at, pattern in _texts(table.get(key), ("sitemap", key)):
+            if reason := _pattern_fault(pattern):
+                advice = f"Check brackets, and write \\ before signs that mean themselves: {key} = '/car/\\d+\\.html'."
+                message = f'"{pattern}" is no regular expression, {reason}. {advice}'
+                yield Problem(location=at, message=message)
+    if given and _table(document.get("follow")).get("cars") and not (table.get("cars") or table.get("lists")):
+        message = (
+            "follow.cars leads to pages of cars, so those in sitemaps have to be told from others. "
+            "Write cars = '/car/' under [sitemap], what the addresses of cars have in them; '.' takes all."
+        )
+        yield Problem(location=("sitemaps",), message=message)
+
+
+def _pattern_fault(pattern: str) -> str | None:
+    try:
+        re.compile(pattern)
+    except re.error as failure:
+        return str(failure)
+    except (RecursionError, OverflowError):
+        return "it is too large"
+    return None
+
+
+def _is_address(url: str) -> bool:
+    parts = _split(url)
+    return parts is not None and parts.scheme in {"http", "https"} and bool(parts.netloc)
 
 
 def _rule_problems(rule: str, at: Location) -> Iterator[Problem]:

@@ -58,6 +58,8 @@ def show_collected(screen: Screen, collected: Collected) -> None:
     missing = [f"{collected.nameless:,} without a name"] if collected.nameless else []
     missing += [f"{collected.pictureless:,} without a picture that was kept"] if collected.pictureless else []
     row("Cars", f"{collected.cars:,} on {collected.pages:,} pages{''.join(f', {each}' for each in missing)}")
+    if collected.sitemaps:
+        row("Sitemaps", f"{collected.sitemaps:,} read")
     if collected.same_bytes:
         row("Same bytes", f"{collected.same_bytes:,} × a picture under another address: kept once, with all its pages")
     _show_left_out(row, collected.left_out)
@@ -96,6 +98,13 @@ def show_look(screen: Screen, look: Look) -> None:
 
 def _show_page(screen: Screen, page: LookedAtPage) -> None:
     row = screen.result
+    if page.role == "sitemap":
+        row("Sitemap", page.url)
+        cars, lists = len(page.links["car"]), len(page.links["list"])
+        pages = f"{cars:,} to cars, {lists:,} to lists" if cars else f"{lists:,} to pages"
+        row("links", f"{pages}, {len(page.links['sitemap']):,} to further sitemaps")
+        screen.show()
+        return
     row("Page", f"{page.url} ({page.encoding})")
     row("links", f"{len(page.links['car']):,} to cars, {len(page.links['list']):,} to lists")
     if page.refused:
