@@ -1,6 +1,6 @@
 """How much of decoding is spent on answers that have ended already, at a GPU's settings; counted on the CPU.
 
-usage: python bench/finished_branches.py [--photos 64 192] [--works designer designer-en-ko eight]
+usage: python bench/finished_branches.py [--photos 64 192 384] [--works designer designer-en-ko eight]
 
 Answers are as long as `versus/work.py` draws them, for every work alike. A step's work is its entries, ended ones among
 them until they are dropped: looked at a step late, down to a multiple of 64 entries or to fewer columns. The demo model
@@ -78,7 +78,7 @@ def count(engine: LocalEngine, work: str, photos: int, folder: Path) -> dict[str
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, nargs="+", default=[64, 192])
+    parser.add_argument("--photos", type=int, nargs="+", default=[64, 192, 384])
     parser.add_argument("--works", nargs="+", default=["designer", "designer-en-ko", "eight"])
     options = parser.parse_args()
     engine = LocalEngine(open_checkpoint(str(demo_checkpoint())), device="cpu", dtype="float32")

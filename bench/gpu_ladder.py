@@ -2,7 +2,6 @@
 
 usage: python bench/gpu_ladder.py --work DIR [--size 8B] [--photos 640] [--left-gib 1]
        python bench/gpu_ladder.py --work DIR --size 2B --flat 5000
-       python bench/gpu_ladder.py --plot gpu_flat.json flat.png
 
 Random weights of the real size; JPEG files of noise, each of its own bytes.
 
@@ -11,7 +10,7 @@ if it had not been needed yet, and another process takes all of the GPU's free m
 it gives it back. gpu_ladder.json has each batch with what became of it, what was said, and what was learned.
 
 --flat, at 1 tile: memory once a second, of this process on the host and of torch on the GPU, and how it grows over the
-last four fifths, in MiB per 1,000 photos: gpu_flat.json, which --plot draws.
+last four fifths, in MiB per 1,000 photos: gpu_flat.json, which `plots.py` draws.
 """
 
 import argparse
@@ -293,26 +292,6 @@ def flat(engine: LocalEngine, photos: Path, options: argparse.Namespace) -> dict
     }
 
 
-def draw(figures: Path, picture: Path) -> None:
-    """What --flat has written, as a picture."""
-    from matplotlib.figure import Figure
-
-    found = json.loads(figures.read_text())
-    rows = found["samples_mib"]
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for name, label in (("reserved", "GPU, reserved"), ("allocated", "GPU, allocated"), ("host", "host, resident")):
-        grows = found["mib_per_1000_photos"].get(name, 0.0)
-        axes.plot(
-            [row["photos"] for row in rows],
-            [row[name] / 1024 for row in rows],
-            label=f"{label} ({grows:+.1f} MiB per 1,000 photos)",
-        )
-    axes.set(xlabel="photos answered", ylabel="GiB", ylim=(0, None), title=f"{found['size']} in {found['dtype']}")
-    axes.legend()
-    figure.savefig(picture, dpi=120)
-
-
 def main() -> None:
     """One of the two, into its JSON; or a picture of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -326,13 +305,10 @@ def main() -> None:
     parser.add_argument("--flat", type=int, default=0, help="so many photos of one tile instead")
     parser.add_argument("--tokenizer", type=Path)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--plot", nargs=2, type=Path, metavar=("JSON", "PICTURE"))
     parser.add_argument("--taker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.taker:
         be_taker()
-    elif options.plot:
-        draw(*options.plot)
     elif options.work is None:
         parser.error("--work DIR is needed")
     else:

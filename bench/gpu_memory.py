@@ -16,7 +16,8 @@ batches of the planned size go through the ladder, answers that are none asked a
 int8, more by bfloat16; "16:fp8" is 16 by fp8.
 
 Each row is written as it ends: gpu_memory.json has all of a run, and unless $OUT is set (few files come back from
-there) each has a file in results/memory besides; --split makes those of a gpu_memory.json. Nothing is begun that may
+there) each has a file in results/memory besides; --split makes those of a gpu_memory.json, and
+predicts anew. Nothing is begun that may
 not end within --seconds.
 """
 
@@ -27,12 +28,13 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
+from carscribe import memory
 from checkpoints import SIZES, write_apart
 from gpu_bytes import GROWING
-from gpu_memory_rows import MANY_TILES, Job, brief
+from gpu_memory_rows import MANY_TILES, Job, brief, held_against
 from recording import RESULTS
 
 SMALL_FRACTIONS = {12: "int4", 16: "int8"}
@@ -129,9 +131,16 @@ def run(options: argparse.Namespace) -> None:
 
 
 def split(combined: Path) -> None:
-    """A file for each row of a gpu_memory.json."""
+    """A file for each row of a gpu_memory.json, what was measured held against what is predicted now."""
     about = json.loads(combined.read_text())
     rows = about.pop("rows")
+    family = {**memory.FAMILY, **memory.NAMED_ONLY}
+    for row in rows.values():
+        if "measured_gib" in row:
+            asked = {field.name: row["row"][field.name] for field in fields(memory.RowShape)}
+            shape = family[f"OpenGVLab/InternVL3-{row['size']}-hf"]
+            how = (shape, memory.RowShape(**asked), row["dtype"], memory.ON_GPU, row["photos"])
+            row |= held_against(*how, row["measured_gib"])
     folder = RESULTS / "memory"
     folder.mkdir(parents=True, exist_ok=True)
     for name, row in rows.items():

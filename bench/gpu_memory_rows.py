@@ -143,14 +143,19 @@ def measure(engine: LocalEngine, job: Job, tiles: int, prompts: tuple[Prompt, ..
     plan, limits, graphs = engine.plan_batch(tiles, prompts), engine._limits, engine._graphs
     requests = batch_of(engine, job, tiles, prompts)
     shape, row = memory.shape_of(engine._packed.model.config.to_dict()), engine._row_shape(tiles, prompts)
-    parts = memory.batch_bytes(shape, row, job.dtype, limits, photos=len(requests))
     weights, captured = allocated(), graphs.captured if graphs else 0
     runs = {name: peak_of(engine, requests) for name in RUNS}
     had = max((peak for _, peaks, _ in runs.values() for peak in peaks.values()), default=0)
     most = max((peak for peaks, _, _ in runs.values() for peak in peaks.values()), default=0)
     outside, cache = taken(others) - reserved(), engine._packed.caches.held_bytes
-    for_weights = memory.weight_bytes(shape, job.dtype, limits.computing)
-    total = memory.RUNTIME_BYTES + for_weights + parts.total
+    measured = {
+        "process": gib(had + outside),
+        "outside_torch": gib(outside),
+        "reserved": gib(had),
+        "allocated": gib(most),
+        "weights": gib(weights),
+        "cache": gib(cache),
+    }
     return {
         "size": job.size,
         "dtype": job.dtype,
@@ -161,30 +166,41 @@ def measure(engine: LocalEngine, job: Job, tiles: int, prompts: tuple[Prompt, ..
         "photos": len(requests),
         "planned": {"photos": plan.photos, "batch_gib": gib(plan.batch_bytes), "free_gib": gib(plan.free_bytes)},
         "row": asdict(row) | {"questions": len(prompts)},
-        "predicted_gib": {"total": gib(total), "runtime": gib(memory.RUNTIME_BYTES), "weights": gib(for_weights)}
-        | {"batch": gib(parts.total)}
-        | {part.name: gib(getattr(parts, part.name)) for part in fields(parts)},
-        "measured_gib": {
-            "process": gib(had + outside),
-            "outside_torch": gib(outside),
-            "reserved": gib(had),
-            "allocated": gib(most),
-            "weights": gib(weights),
-            "cache": gib(cache),
-        },
-        "predicted_over_measured": {
-            "process": ratio(total, had + outside),
-            "reserved": ratio(for_weights + parts.total, had),
-            "allocated": ratio(for_weights + parts.total, most),
-            "weights": ratio(for_weights, weights),
-            "cache": ratio(parts.prefix_cache + parts.branch_cache, cache),
-        },
+        **held_against(shape, row, job.dtype, limits, len(requests), measured),
         "runs_gib": {name: whole(peaks) for name, peaks in runs.items()},
         "stages_gib": {
             stage: gib(max(peaks[0].get(stage, 0) for peaks in runs.values())) for stage in runs["first"][0]
         },
         "seconds": [round(peaks[2], 2) for peaks in runs.values()],
     } | ({"asked_again_gib": whole(peak_of(engine, drawn(requests)))} if job.again else {})
+
+
+def held_against(
+    shape: memory.ModelShape,
+    row: memory.RowShape,
+    dtype: str,
+    limits: memory.Limits,
+    photos: int,
+    measured: dict[str, float],
+) -> dict[str, Any]:
+    """What is predicted of a batch, in GiB, and what that is of what was measured."""
+    parts = memory.batch_bytes(shape, row, dtype, limits, photos=photos)
+    weights = gib(memory.weight_bytes(shape, dtype, limits.computing))
+    tensors, held = weights + gib(parts.total), weights + gib(parts.reserved)
+    total = held + gib(memory.RUNTIME_BYTES)
+    return {
+        "predicted_gib": {"total": round(total, 3), "runtime": gib(memory.RUNTIME_BYTES), "weights": weights}
+        | {"batch": gib(parts.total)}
+        | {part.name: gib(getattr(parts, part.name)) for part in fields(parts)},
+        "measured_gib": measured,
+        "predicted_over_measured": {
+            "process": ratio(total, measured["process"]),
+            "reserved": ratio(held, measured["reserved"]),
+            "allocated": ratio(tensors, measured["allocated"]),
+            "weights": ratio(weights, measured["weights"]),
+            "cache": ratio(gib(parts.prefix_cache + parts.branch_cache), measured["cache"]),
+        },
+    }
 
 
 def drawn(requests: list[Request]) -> list[Request]:

@@ -1,6 +1,6 @@
 """Where a batch's time goes, vision, reading, questions, decoding: as it is, with graphs, compiled.
 
-usage: python bench/gpu_stages.py [--size 8B] [--tiles 1 7 13] [--ways "as it is" graphs compiled] [--photos 64 192]
+usage: python bench/gpu_stages.py [--size 8B] [--tiles 1 7 13] [--ways "as it is" graphs compiled] [--photos 96 384]
            [--kernels 20] [--device cuda]
 
 Random weights of the real size. Questions are the shipped `designer` recipe, in English; answers are forced to the
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--size", default="8B")
     parser.add_argument("--model", type=Path, default=None, help="a checkpoint's folder instead")
     parser.add_argument("--tiles", type=int, nargs="+", default=[1, 7, 13])
-    parser.add_argument("--photos", type=int, nargs="+", default=[192], help="in a batch, at most what is planned")
+    parser.add_argument("--photos", type=int, nargs="+", default=[384], help="in a batch, at most what is planned")
     parser.add_argument("--lengths", nargs="+", default=["drawn"], help='"drawn", "as they come"')
     parser.add_argument("--kernels", type=int, default=0)
     parser.add_argument("--ways", nargs="+", default=["as it is", "graphs", "compiled"])

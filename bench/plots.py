@@ -22,7 +22,6 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-GIB = 2**30
 WIDTH_IN, DOTS_PER_IN, PALETTE = 8.0, 130, 128
 """A point of text is 1.4 px when a page shows the picture 800 px wide."""
 
@@ -234,14 +233,14 @@ def _tiles(count: int) -> str:
 def memory(results: Path) -> Figure:
     """Predicted against measured memory, and how far they are apart."""
     found = found_in(results, "memory/*.json")
-    cells = [cell for one in found for cell in one["cells"]]
+    cells = [cell for cell in found if "measured_gib" in cell]
     sizes, dtypes = (list(dict.fromkeys(cell[name] for cell in cells)) for name in ("size", "dtype"))
     figure = picture(f"Memory of a run, predicted and measured{on_gpu(found)}", 4.6)
     left, right = figure.subplots(1, 2)
     for size, dtype in ((size, dtype) for size in sizes for dtype in dtypes):
         own = [cell for cell in cells if (cell["size"], cell["dtype"]) == (size, dtype)]
         if own:
-            measured = [cell["measured_bytes"] / GIB for cell in own]
+            measured = [cell["measured_gib"]["process"] for cell in own]
             look: dict[str, Any] = {
                 "color": COLOURS[sizes.index(size) % len(COLOURS)],
                 "marker": MARKERS[dtypes.index(dtype) % len(MARKERS)],
@@ -250,9 +249,9 @@ def memory(results: Path) -> Figure:
                 "s": 46,
                 "zorder": 3,
             }
-            left.scatter(measured, [cell["predicted_bytes"] / GIB for cell in own], label=f"{size} {dtype}", **look)
+            left.scatter(measured, [cell["predicted_gib"]["total"] for cell in own], label=f"{size} {dtype}", **look)
             right.scatter(measured, [_off_percent(cell) for cell in own], **look)
-    most = 1.05 * max(max(cell["measured_bytes"], cell["predicted_bytes"]) for cell in cells) / GIB
+    most = 1.05 * max(max(cell["measured_gib"]["process"], cell["predicted_gib"]["total"]) for cell in cells)
     line = [0.0, most]
     left.plot(line, line, color=BLACK, linewidth=1)
     left.fill_between(line, [0, most * (1 - BAND)], [0, most * (1 + BAND)], color=BLACK, alpha=0.15, linewidth=0)
@@ -264,10 +263,10 @@ def memory(results: Path) -> Figure:
     for cell in cells:
         if abs(_off_percent(cell)) > 100 * BAND:
             name = f"{cell['size']} {cell['dtype']}, {_tiles(cell['tiles'])}"
-            late = cell["measured_bytes"] / GIB > most / 2
+            late = cell["measured_gib"]["process"] > most / 2
             right.annotate(
                 f"{name} " if late else f" {name}",
-                (cell["measured_bytes"] / GIB, _off_percent(cell)),
+                (cell["measured_gib"]["process"], _off_percent(cell)),
                 textcoords="offset points",
                 xytext=(-5 if late else 5, 0),
                 ha="right" if late else "left",
@@ -285,23 +284,22 @@ def memory(results: Path) -> Figure:
 
 
 def _off_percent(cell: Mapping[str, Any]) -> float:
-    return 100 * (float(cell["predicted_bytes"]) / float(cell["measured_bytes"]) - 1)
+    return 100 * (float(cell["predicted_gib"]["total"]) / float(cell["measured_gib"]["process"]) - 1)
 
 
 def flat(results: Path) -> Figure:
-    """The host's and the device's memory while a run goes on."""
-    found = found_in(results, "gpu_flat.json")
-    rows = found[0]["rows"]
-    figure = picture(f"Memory over {rows[-1]['photos']:,} photos{on_gpu(found)}", 3.8)
+    """The host's and the GPU's memory while a run goes on."""
+    (found,) = found_in(results, "gpu_flat.json")
+    rows = found["samples_mib"]
+    figure = picture(f"Memory over {found['photos']:,} photos, {found['size']}{on_gpu([found])}", 3.8)
     panel = figure.subplots()
     most = 0.0
-    for name, key, colour, style in (("device", "device_bytes", BLUE, "-"), ("host", "host_bytes", VERMILION, "--")):
-        used = [row[key] / GIB for row in rows]
+    for name, key, colour, style in (("GPU", "reserved", BLUE, "-"), ("host", "host", VERMILION, "--")):
+        used = [row[key] / 1024 for row in rows]
         most = max(most, *used)
         panel.plot([row["photos"] for row in rows], used, color=colour, linestyle=style, linewidth=2)
-        half = used[len(used) // 2 :]
         panel.annotate(
-            f"{name}: {half[0]:.1f} GiB half way, {half[-1]:.1f} at the end",
+            f"{name}: {found['mib_per_1000_photos'][key]:+.1f} MiB per 1,000 photos",
             (rows[-1]["photos"], used[-1]),
             textcoords="offset points",
             xytext=(-6, 5),
@@ -309,20 +307,23 @@ def flat(results: Path) -> Figure:
             color=colour,
         )
     panel.set(xlim=(0, rows[-1]["photos"]), ylim=(0, 1.15 * most), ylabel="memory in use, GiB")
-    panel.set_xlabel(f"photos answered, {rows[-1]['seconds'] / 60:,.0f} minutes in all")
+    panel.set_xlabel(f"photos answered, {found['seconds'] / 60:,.1f} minutes in all")
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     panel.grid(alpha=0.3)
     return figure
 
 
 def batches(results: Path) -> Figure:
-    """Throughput against how many photos are read and asked at once."""
-    found = found_in(results, "batch_sizes.json")
-    rows = sorted(found[0]["rows"], key=lambda row: (row["tiles"], row["photos"]))
+    """Throughput against how many photos are read and asked at once, compiled."""
+    found = found_in(results, "gpu_stages_*.json")
+    rows = [{**row, "size": one["size"]} for one in found for row in one["rows"] if row["way"] == "compiled"]
+    rows.sort(key=lambda row: (row["size"], row["tiles"], row["photos"]))
     figure = picture(f"Photos a second by photos in a batch{on_gpu(found)}", 4.2)
     panel = figure.subplots()
-    for at, (tiles, group) in enumerate(groupby(rows, key=lambda row: row["tiles"])):
-        series = list(group)
+    lines = [list(group) for _, group in groupby(rows, key=lambda row: (row["size"], row["tiles"]))]
+    if all(len(line) < 2 for line in lines):
+        raise NotThereError(f"{results / 'gpu_stages_*.json'} has no two batch sizes of the same tiles, compiled")
+    for at, series in enumerate(lines):
         colour = COLOURS[at % len(COLOURS)]
         panel.plot(
             [row["photos"] for row in series],
@@ -331,7 +332,8 @@ def batches(results: Path) -> Figure:
             marker=MARKERS[at % len(MARKERS)],
         )
         last = (series[-1]["photos"], series[-1]["photos_per_s"])
-        panel.annotate(f" {_tiles(tiles)}", last, textcoords="offset points", xytext=(4, 0), va="center", color=colour)
+        name = f" {_tiles(series[0]['tiles'])}"
+        panel.annotate(name, last, textcoords="offset points", xytext=(4, 0), va="center", color=colour)
     panel.set_xscale("log", base=2)
     sizes = sorted({row["photos"] for row in rows})
     plain(panel.xaxis, sizes)

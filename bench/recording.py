@@ -17,9 +17,13 @@ def record(name: str, figures: dict[str, Any], *, command: str) -> Path:
     folder = Path(os.environ["OUT"]) if "OUT" in os.environ else RESULTS
     path = folder / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    about = {"command": command, "date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": _commit(), **_machine()}
-    path.write_text(json.dumps({**about, **figures}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(about(command) | figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def about(command: str) -> dict[str, Any]:
+    """The commit, the machine and the versions."""
+    return {"command": command, "date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": _commit(), **_machine()}
 
 
 def _commit() -> str:

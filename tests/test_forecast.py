@@ -68,7 +68,8 @@ def test_what_fits_on_a_gpu_is_what_the_engine_plans_with_as_much_free(gpu: str,
             ON_GPU,
         )
         assert tiles.parts.total == batch.batch_bytes
-        assert tiles.total_bytes == RUNTIME_BYTES + batch.weight_bytes + batch.batch_bytes
+        assert tiles.total_bytes == RUNTIME_BYTES + batch.weight_bytes + batch.batch_bytes + tiles.idle_bytes
+        assert 0 <= tiles.idle_bytes <= tiles.parts.idle
         assert (tiles.total_bytes <= place.free_bytes) or not batch.fits
         assert (tiles.photos_per_hour is not None) == batch.fits
     assert found.fits == (gpu in holding_gpus(KNOWN[model], batch_row(DESIGNER, TILES[-1]), "auto"))
@@ -289,26 +290,27 @@ def test_as_json_hours_and_costs_follow_from_the_photos_an_hour() -> None:
     told = json.loads(done.stdout)
     (tiles,) = told["tiles"]
     assert (told["gpu"], told["model"], told["dtype"]) == ("H100 SXM", "OpenGVLab/InternVL3-8B-hf", "bfloat16")
-    assert (tiles["tiles"], tiles["fits"], tiles["photos_at_once"]) == (7, True, 128)
-    assert tiles["photos_per_hour"] == pytest.approx(36_000, rel=0.15)  # 9.97 photos/s were measured
+    assert (tiles["tiles"], tiles["fits"], tiles["photos_at_once"]) == (7, True, 256)
+    measured = 3600 * 13.93  # of answers as long as drawn, here as long as they may be
+    assert 0.75 * measured < tiles["photos_per_hour"] < measured
     assert tiles["hours"] == pytest.approx(70_000 / tiles["photos_per_hour"], rel=0.06)
     assert tiles["cost"] == pytest.approx(3 * tiles["hours"], rel=0.06)
     assert tiles["cost_per_1000"] == pytest.approx(tiles["cost"] / 70, rel=0.06)
     parts = tiles["bytes"]
-    fixed = sum(parts[part] for part in ("weights", "runtime", "prefix_cache", "branch_cache", "graphs"))
+    fixed = sum(parts[part] for part in ("weights", "runtime", "prefix_cache", "branch_cache", "graphs", "idle"))
     assert parts["together"] == fixed + max(parts[part] for part in ("vision", "reading", "asking", "choosing"))
     assert parts["together"] < 79.6 * GIB
 
 
 @pytest.mark.parametrize(
     ("recipe", "language", "tokens"),
-    [("designer", "en", 547), ("designer", "ko", 842), ("brief", "en", 34), ("detailed", "ko", 89)],
+    [("designer", "en", 400), ("designer", "ko", 632), ("brief", "en", 40), ("detailed", "ko", 96)],
 )
 def test_tokens_are_told_from_characters_about_as_the_tokenizer_counts_them(
     recipe: str, language: str, tokens: int
 ) -> None:
-    """The counts are those of Qwen's tokenizer, the template's five a question with them."""
-    assert asking([recipe], [language]).row.branch_tokens == pytest.approx(-(-tokens // 64) * 64, abs=64)
+    """The counts are those of a layout with Qwen's tokenizer, the template's five a question with them."""
+    assert asking([recipe], [language]).row.branch_tokens == pytest.approx(tokens, rel=0.1)
 
 
 @pytest.mark.parametrize("held", QUANTISED)

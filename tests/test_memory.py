@@ -99,8 +99,8 @@ def test_a_batch_is_as_large_as_fits_and_never_less_than_one(limits: Limits, fre
 
 
 def test_passes_are_never_at_once() -> None:
-    parts = BatchBytes(prefix_cache=2, branch_cache=4, vision=1, reading=100, asking=60, choosing=30, graphs=8)
-    assert (parts.passes, parts.total) == (100, 114)
+    parts = BatchBytes(prefix_cache=2, branch_cache=4, vision=1, reading=100, asking=60, choosing=30, graphs=8, idle=7)
+    assert (parts.passes, parts.total, parts.reserved) == (100, 114, 121)
     for part in ("vision", "asking", "choosing"):
         assert replace(parts, **{part: 117}).total == 131
 

@@ -23,7 +23,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from work import GRID_TILES, make_files, parser, questions, take
+from work import GRID_TILES, lasting, make_files, parser, questions, take, write
 
 import carscribe
 from carscribe import asking_again
@@ -34,7 +34,7 @@ from carscribe.memory import ON_GPU
 from carscribe.packing import Layout
 from carscribe.records import Request
 
-LEAST_S = 35.0
+LEAST_S = 30.0
 
 
 def recipe_of(work: str, folder: Path) -> tuple[str, list[str]]:
@@ -141,14 +141,20 @@ def main() -> None:
         for work in options.works:
             warm = run(engine, take(files, 0, 3 * batch + batch // 4), work, tiles, options.work)
             figures.setdefault("warm_up_s", warm["seconds"])
-            wanted = min(len(files), max(3 * batch, round(options.seconds * 1.4 * warm["photos_per_s"])))
-            start = min(3 * batch + batch // 4, len(files) - wanted)
-            row = run(engine, take(files, start, wanted), work, tiles, options.work)
-            figures["rows"].append({"work": work, "tiles": tiles, **row})
+            wanted = max(3 * batch, round(options.seconds * 1.4 * warm["photos_per_s"]))
+            row = lasting(
+                lambda count, work=work, tiles=tiles, files=files: run(  # type: ignore[misc]
+                    engine, take(files, len(files) - count, count), work, tiles, options.work
+                ),
+                wanted,
+                most=len(files),
+                seconds=options.seconds,
+            )
+            figures["rows"].append({"work": work, "tiles": tiles, "batch": batch, **row})
             print(json.dumps(figures["rows"][-1]), flush=True)
-            options.to.write_text(json.dumps(figures, indent=1) + "\n")
+            write(options.to, figures)
     figures["peak_gib"] = round((engine.peak_bytes or 0) / 2**30, 2)
-    options.to.write_text(json.dumps(figures, indent=1) + "\n")
+    write(options.to, figures)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from transformers import InternVLForConditionalGeneration
+from work import write
 
 NEW_TOKENS, TEXT_TOKENS = 96, 60
 BATCHES = {1: (64, 128), 7: (32, 64), 13: (8, 24)}
@@ -68,7 +69,7 @@ def main() -> None:
         for photos in BATCHES[tiles]:
             timed("batched", photos, tiles, 2)
             torch.cuda.empty_cache()
-    options.to.write_text(json.dumps(figures, indent=1) + "\n")
+    write(options.to, figures)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
 sys.path.insert(0, str(Path(__file__).parent))
 
 from PIL import Image
-from work import CANVAS_PX, GRID_TILES, Question, make_files, parser, questions, read, take, together
+from work import CANVAS_PX, GRID_TILES, Question, lasting, make_files, parser, questions, read, take, together, write
 
 LEAST_S = 30.0
 
@@ -54,6 +55,12 @@ class Contender:
             mm_processor_cache_gb=4 if options.documented else 0,
             seed=0,
         )
+
+    def run_of(
+        self, files: list[Path], asked: tuple[Question, ...], tiles: int, way: str, count: int
+    ) -> dict[str, Any]:
+        """A row of the first `count`."""
+        return self.run(take(files, 0, count), asked, tiles, way)
 
     def run(self, files: list[Path], asked: tuple[Question, ...], tiles: int, way: str) -> dict[str, Any]:
         """One row: seconds of reading and of generating."""
@@ -92,6 +99,7 @@ class Contender:
         seconds = reading + generating if self.documented else max(reading, generating)
         return {
             "photos": len(files),
+            "seconds": round(seconds, 2),
             "reading_s": round(reading, 2),
             "generating_s": round(generating, 2),
             "photos_per_s": round(len(files) / seconds, 2),
@@ -123,11 +131,15 @@ def main() -> None:
             for way in options.ways if len(questions(work)) > 1 else ["photo"]:
                 asked = (together(work),) if way == "json" else questions(work)
                 warm = contender.run(take(files, 0, min(len(files), options.warm)), asked, tiles, way)
-                wanted = max(24, round(options.seconds * 1.2 * warm["photos_per_s"]))
-                row = contender.run(take(files, 0, min(wanted, len(files))), asked, tiles, way)
+                row = lasting(
+                    partial(contender.run_of, files, asked, tiles, way),
+                    max(24, round(options.seconds * 1.2 * warm["photos_per_s"])),
+                    most=len(files),
+                    seconds=options.seconds,
+                )
                 figures["rows"].append({"work": work, "way": way, "tiles": tiles, **row})
                 print(json.dumps(figures["rows"][-1]), flush=True)
-                options.to.write_text(json.dumps(figures, indent=1) + "\n")
+                write(options.to, figures, "vllm")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,25 @@
 """The same work for every contender: photos on disk, questions, how long each answer is."""
 
 import argparse
+import json
 import os
 import random
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 from PIL import Image
+
+from recording import about
 
 WIDTH_PX, HEIGHT_PX = 4032, {1: 2688, 7: 2688, 13: 3024}
 GRID_TILES = {1: 1, 7: 6, 13: 12}
@@ -76,6 +84,13 @@ def parser(description: str | None, *, seconds: float) -> argparse.ArgumentParse
     return found
 
 
+def write(to: Path, figures: dict[str, Any], *packages: str) -> None:
+    """The figures so far, with the machine and the versions of `packages` too."""
+    command = " ".join(["python", *sys.argv])
+    versions = {package: version(package) for package in packages}
+    to.write_text(json.dumps(about(command) | versions | figures, indent=1) + "\n")
+
+
 def questions(work: str) -> tuple[Question, ...]:
     """What `work` asks of each photo: eight, one, designer or designer-en-ko."""
     if work == "eight":
@@ -109,6 +124,18 @@ def together(work: str) -> Question:
         numbered = "\n".join(f"{i}. {each}" for i, each in enumerate(rest, 1))
         text = f"{''.join(shared)}Answer as JSON, with a key for each number.\n{numbered}"
     return Question(text=text, parts=asked)
+
+
+def lasting(run: Callable[[int], dict[str, Any]], count: int, *, most: int, seconds: float) -> dict[str, Any]:
+    """The row of `run` with `count` photos, or with more, at most `most`, until it has lasted so many `seconds`.
+
+    How many are needed is guessed from a run before it, which began cold and was short.
+    """
+    while True:
+        row = run(min(count, most))
+        if row["seconds"] >= seconds or count >= most:
+            return row
+        count = round(1.1 * count * seconds / row["seconds"])
 
 
 def make_files(folder: Path, tiles: int, count: int) -> list[Path]:

@@ -20,8 +20,8 @@ QUANTISED: tuple[Held, ...] = ("fp8", "int8", "int4")
 LARGEST_GROUP, SMALLEST_GROUP = 128, 16
 """Inputs of an int4 weight that share a scale and a zero."""
 
-RUNTIME_BYTES = int(0.7 * GIB)
-"""A CUDA context, cuBLAS's workspace and the allocator's unused ends."""
+RUNTIME_BYTES = int(0.75 * GIB)
+"""What a process has of a GPU beside torch's allocator: a CUDA context and libraries. Measured on an H100."""
 
 TEMPLATE_TOKENS = 8
 """What a chat template puts before a photo, and a question's beginning that is read with it."""
@@ -33,7 +33,8 @@ SCORED_ROWS = 256
 """Places whose logits are made at once when choices are scored, in the model's dtype and in float32."""
 
 USED_SHARE = 0.9
-"""Of what is free beside the weights, how much is planned with: the rest is for what the allocator cannot use."""
+"""Of what is free beside the weights, how much is planned with: the rest is for what the allocator cannot use. Where
+that is more, it gives back what lies idle before it gives up, which takes time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,8 @@ class Limits:
 
     A batch has so many `photos`, and `tiles` of them together. It is read in parts of `read_tiles`, by the vision tower
     and the language model, and asked in parts of `asked_tokens`: no pass holds activations of more. `computing` is what
-    it computes in where weights are quantised; with `graphs`, decode steps have memory of their own beside the rest.
+    it computes in where weights are quantised; with `graphs`, as on a GPU, decode steps have memory of their own beside
+    the rest, and torch's allocator is in between.
     """
 
     photos: int
@@ -53,7 +55,7 @@ class Limits:
     graphs: bool
 
 
-ON_GPU = Limits(photos=192, tiles=896, read_tiles=64, asked_tokens=16_384, computing="bfloat16", graphs=True)
+ON_GPU = Limits(photos=384, tiles=1792, read_tiles=64, asked_tokens=16_384, computing="bfloat16", graphs=True)
 """A pass of 64 tiles, 16,384 tokens, keeps a GPU's matrix units busy. Decoding reads all weights a step, and shares
 that among the answers of a batch."""
 
@@ -150,7 +152,8 @@ class BatchBytes:
     The caches stay for the whole batch. Passes come one after another: `vision` are the activations of a part's tiles,
     `reading` those of its prefixes, `asking` those of a part's questions with their masks, `choosing` the logits that
     tokens are chosen from, beside the one projection that is dequantised where weights are quantised. `graphs` is what
-    decode steps that are replayed hold once more.
+    decode steps that are replayed hold once more. `idle` is what torch's allocator has of a GPU and cannot use between
+    tensors of other sizes; where there is no room for it, it has less.
     """
 
     prefix_cache: int
@@ -160,6 +163,7 @@ class BatchBytes:
     asking: int
     choosing: int
     graphs: int
+    idle: int
 
     @property
     def passes(self) -> int:
@@ -168,8 +172,13 @@ class BatchBytes:
 
     @property
     def total(self) -> int:
-        """The most that is held at once."""
+        """The most that is held at once by tensors."""
         return self.prefix_cache + self.branch_cache + self.passes + self.graphs
+
+    @property
+    def reserved(self) -> int:
+        """The most that is held at once, with what lies idle."""
+        return self.total + self.idle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,7 +352,8 @@ def batch_bytes(shape: ModelShape, row: RowShape, dtype: str, limits: Limits, *,
 
     A token of a pass holds four vectors of the MLP (gate and up, what activates them, their product), six of the hidden
     size, and its keys and values as they are put together. In fp8, which is compiled from the start, one of the MLP
-    less. Rows are taken to be asked alike, so that they share a mask.
+    less. Rows are taken to be asked alike, so that they share a mask. What lies idle on a GPU was seen to be about the
+    vectors of the MLP that gate and up make together, or one of them in fp8 (`bench/gpu_memory.py`).
     """
     computing = limits.computing
     value = value_bytes(dtype, computing)
@@ -351,7 +361,7 @@ def batch_bytes(shape: ModelShape, row: RowShape, dtype: str, limits: Limits, *,
     per_slot = kv_bytes_per_token(
         layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim, bytes_per_value=value
     )
-    of_mlp = 3 if dtype == "fp8" else 4
+    of_mlp, idle_mlp = (3, 1) if dtype == "fp8" else (4, 2)
     per_token = (of_mlp * shape.mlp + 6 * shape.hidden + 2 * (shape.kv_heads + 1) * shape.head_dim) * value
     masks = (shape.heads // shape.kv_heads + 1) * row.branch_tokens * (prefix + row.branch_tokens)
     read = largest_part(photos, read_at_once(row.tiles, limits))
@@ -365,6 +375,7 @@ def batch_bytes(shape: ModelShape, row: RowShape, dtype: str, limits: Limits, *,
         asking=asked * row.branch_tokens * per_token + masks,
         choosing=max(step, SCORED_ROWS * shape.vocabulary * 8),
         graphs=step if limits.graphs else 0,
+        idle=read * prefix * idle_mlp * shape.mlp * value if limits.graphs else 0,
     )
 
 
@@ -418,7 +429,7 @@ def plan_batch(shape: ModelShape, row: RowShape, dtype: str, free_bytes: int, li
 
     >>> row = RowShape(tiles=13, branch_tokens=512, columns=8, new_tokens=40)
     >>> plan_batch(FAMILY["OpenGVLab/InternVL3-8B-hf"], row, "bfloat16", 60 * GIB, ON_GPU).photos
-    68
+    137
     """
     photos = max(1, rows_that_fit(shape, row, dtype, free_bytes, limits))
     return BatchPlan(

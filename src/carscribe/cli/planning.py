@@ -126,6 +126,7 @@ def _bytes_json(tiles: "TilesForecast") -> dict[str, int]:
         "asking": parts.asking,
         "choosing": parts.choosing,
         "graphs": parts.graphs,
+        "idle": tiles.idle_bytes,
         "together": tiles.total_bytes,
     }
 

@@ -20,9 +20,9 @@ GPUS_SHOWN = 3
 
 RESTS_ON = (
     "Computed, not measured here. Memory: the arithmetic with which a run starts, a tenth of what is free kept back. "
-    "Speed: a rough estimate from the data sheet, with two constants fitted to an 8B on an H100; runs there and on an "
-    "H200 come out within about a tenth. How it carries over to other GPUs and models is untested: half or double "
-    "would be no surprise. Every answer is taken at its full length; fetching and loading the model, and a host too "
+    "Speed: a rough estimate from the data sheet, with three constants fitted to an 8B on an H100; runs there come out "
+    "within an eighth. How it carries over to other GPUs and models is untested: half or double would be no surprise. "
+    "Every answer is taken at its full length; fetching and loading the model, and a host too "
     "slow at reading photos, are not in it."
 )
 FLOAT16 = "no bfloat16: float16, checked; the 8B's backbone may overflow in it"
@@ -138,6 +138,7 @@ def _table(forecast: Forecast, bill: Bill) -> Table:
     line("or then asking the questions", *(_gib(tiles.parts.asking) for tiles in every))
     line("or then choosing tokens", *(_gib(tiles.parts.choosing) for tiles in every))
     line("graphs of decode steps", *(_gib(tiles.parts.graphs) for tiles in every))
+    line("idle in torch's allocator", *(_gib(tiles.idle_bytes) for tiles in every))
     line("together", *(_gib(tiles.total_bytes) for tiles in every), style="bold")
     line("fits", *("yes" if tiles.batch.fits else "no" for tiles in every), style="bold")
     line("photos at once", *map(_at_once, every))
