@@ -3,9 +3,9 @@
 usage: python bench/versus/ours.py --model DIR --work DIR --to FILE [--dtype bfloat16] [--tiles 1 7] [--works eight one]
 
 Answers are made as long as the work says, by their caps and with no token that ends one. Random weights loop, and a
-loop would be asked again at a temperature, of which the peers know nothing: here it is not. Before each row a run of
-three batches has shapes compiled and captured; `warm_up_s` says how long the first took. Rows share files: nothing is
-kept from one to the next, each has a workspace of its own.
+loop would be asked again at a temperature, of which the peers know nothing: here it is not. Before each row a run of a
+batch and a quarter has shapes compiled and captured; `warm_up_s` says how long the first took. Rows share files:
+nothing is kept from one to the next, each has a workspace of its own.
 """
 
 import json
@@ -139,9 +139,9 @@ def main() -> None:
         files = make_files(options.work, tiles, options.photos)
         batch = min(ON_GPU.photos, ON_GPU.tiles // tiles) if options.device.startswith("cuda") else 4
         for work in options.works:
-            warm = run(engine, take(files, 0, 3 * batch + batch // 4), work, tiles, options.work)
+            warm = run(engine, take(files, 0, batch + batch // 4), work, tiles, options.work)
             figures.setdefault("warm_up_s", warm["seconds"])
-            wanted = max(3 * batch, round(options.seconds * 1.4 * warm["photos_per_s"]))
+            wanted = max(2 * batch, round(options.seconds * 1.4 * warm["photos_per_s"]))
             row = lasting(
                 lambda count, work=work, tiles=tiles, files=files: run(  # type: ignore[misc]
                     engine, take(files, len(files) - count, count), work, tiles, options.work
