@@ -15,7 +15,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
 from carscribe.engines.checkpoint import open_checkpoint
-from carscribe.engines.layers import KNOWN, FusedLayer, fused, joined
+from carscribe.engines.layers import KNOWN, FusedLayer, PatchProjection, fused, joined
 from carscribe.engines.local import LocalEngine
 from carscribe.engines.packed import packed_attention
 from carscribe.records import Request
@@ -26,6 +26,19 @@ KINDS = {
     LlamaDecoderLayer: ("llama", {"attention_bias": True, "mlp_bias": True}),
 }
 ROWS, TOKENS = 2, 7
+
+
+@pytest.mark.parametrize(("patch", "bias"), [((14, 14), True), ((8, 4), False)])
+@torch.inference_mode()
+def test_patches_are_projected_as_by_the_convolution(patch: tuple[int, int], bias: bool) -> None:
+    torch.manual_seed(0)
+    convolution = torch.nn.Conv2d(3, 24, kernel_size=patch, stride=patch, bias=bias, dtype=torch.float64)
+    own = PatchProjection(convolution)
+    assert own.weight.shape[1] % 8 == 0
+    pixels = torch.randn(2, 3, 45, 59, dtype=torch.float64)  # a rest at both edges, which a convolution leaves out
+    torch.testing.assert_close(own(pixels), convolution(pixels))
+    with pytest.raises(ValueError, match="overlap"):
+        PatchProjection(torch.nn.Conv2d(3, 24, kernel_size=8, stride=4))
 
 
 @pytest.fixture

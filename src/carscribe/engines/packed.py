@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from transformers.cache_utils import Cache
 
 from carscribe.engines.device import sent
-from carscribe.engines.layers import FusedLayer, fused
+from carscribe.engines.layers import FusedLayer, PatchProjection, fused
 from carscribe.memory import SCORED_ROWS, shape_of
 
 ATTENTION = "carscribe_packed"
@@ -185,6 +185,9 @@ class PackedModel:
         self.vocabulary = len(model.lm_head.weight)
         pad_rows(model.lm_head, embedding)
         self.layers = fused(self.language.layers)
+        if self.device.type == "cuda":
+            patches = model.model.vision_tower.embeddings.patch_embeddings
+            patches.projection = PatchProjection(patches.projection)
         self.before, self.after = FusedLayer.before, FusedLayer.after
         self._compiled = False
 
