@@ -46,7 +46,7 @@ COMMON: Mapping[str, Any] = {
 }
 PROJECTOR: Mapping[str, Any] = {"learning_rate": 2e-3}
 LAST: Mapping[str, Mapping[str, Any]] = {
-    "lora": {"learning_rate": 1e-3, "projector": True, "lora_rank": 32, "lora_alpha": 64},
+    "lora": {"learning_rate": 1e-3, "projector": True, "lora_rank": 128, "lora_alpha": 256},
     "full": {"learning_rate": 5e-4, "projector": True, "weight_decay": 0.01, "beta2": 0.98},
 }
 

@@ -107,16 +107,16 @@ def watched(engine: LocalEngine) -> Iterator[dict[str, float]]:
 
 
 def operations(engine: LocalEngine, requests: list[Request]) -> dict[str, float]:
-    """Operations of a batch by stage, as `carscribe.speed` counts them: the layout's padding included."""
+    """Operations of a batch by stage, as `carscribe.speed` counts them: the layout's padding included, fp8's as any."""
     shape = memory.shape_of(engine._packed.model.config.to_dict())
     photos, prompts = len(requests), requests[0].prompts
     row = engine._row_shape(len(requests[0].tiles), prompts)
     new = sum(prompt.max_new_tokens - 1 for request in requests for prompt in request.prompts if not prompt.choices)
-    a_token = speed.batch_work(shape, row, 1, dtype=engine._dtype).step_operations / row.columns
+    a_token = speed.batch_work(shape, row, 1).step_operations / row.columns
     return {
         "vision": photos * speed.vision_operations(shape, row.tiles),
-        "read": photos * speed.reading_operations(shape, row, engine._dtype),
-        "ask": photos * speed.asking_operations(shape, row, engine._dtype),
+        "read": photos * speed.reading_operations(shape, row, "bfloat16"),
+        "ask": photos * speed.asking_operations(shape, row, "bfloat16"),
         "decode": new * a_token,
     }
 
@@ -175,17 +175,19 @@ def main() -> None:
     parser.add_argument("--kernels", type=int, default=0)
     parser.add_argument("--ways", nargs="+", default=["as it is", "graphs", "compiled"])
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--dtype", default=None, help="bfloat16 on a GPU; of quantised ones the result has the name")
     options = parser.parse_args()
     folder = options.model
     if folder is None:
         folder = Path(tempfile.mkdtemp(prefix="carscribe-stages-"))
         write_sized_checkpoint(folder, options.size, device=options.device)
     cuda = options.device.startswith("cuda")
-    dtype = "bfloat16" if cuda else "float32"
+    dtype = options.dtype or ("bfloat16" if cuda else "float32")
     engine = LocalEngine(open_checkpoint(str(folder)), device=options.device, dtype=dtype, compiled=False)
-    rate = matrix_tflops(options.device, getattr(torch, dtype))
-    figures: dict[str, Any] = {"size": options.size, "matrix_tflops": round(rate, 1), "rows": []}
-    name, command = f"gpu_stages_{options.size}", " ".join(["python", *sys.argv])
+    rate = matrix_tflops(options.device, torch.bfloat16 if memory.held_of(dtype) else getattr(torch, dtype))
+    figures: dict[str, Any] = {"size": options.size, "dtype": dtype, "matrix_tflops": round(rate, 1), "rows": []}
+    name = f"gpu_stages_{options.size}{f'_{dtype}' if memory.held_of(dtype) else ''}"
+    command = " ".join(["python", *sys.argv])
     graphs, ends = engine._graphs, engine._end_ids
     for way in options.ways if cuda else ("as it is",):
         engine._graphs = None if way == "as it is" else graphs

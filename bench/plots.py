@@ -197,7 +197,11 @@ def stages(results: Path) -> Figure:
         panel.set_ylim(len(rows) - 0.5, -0.5)
         panel.set_xlim(0, 1)
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
-        panel.set_title(f"{one['size']}; right of each bar: milliseconds a photo", fontsize=11, loc="left")
+        panel.set_title(
+            f"{one['size']} in {one.get('dtype', 'bfloat16')}; right of each bar: milliseconds a photo",
+            fontsize=11,
+            loc="left",
+        )
         for side in ("top", "right", "left"):
             panel.spines[side].set_visible(False)
         panel.tick_params(axis="y", length=0)
@@ -316,11 +320,16 @@ def flat(results: Path) -> Figure:
 def batches(results: Path) -> Figure:
     """Throughput against how many photos are read and asked at once, compiled."""
     found = found_in(results, "gpu_stages_*.json")
-    rows = [{**row, "size": one["size"]} for one in found for row in one["rows"] if row["way"] == "compiled"]
-    rows.sort(key=lambda row: (row["size"], row["tiles"], row["photos"]))
+    rows = [
+        {**row, "model": f"{one['size']} {one.get('dtype', 'bfloat16')}"}
+        for one in found
+        for row in one["rows"]
+        if row["way"] == "compiled"
+    ]
+    rows.sort(key=lambda row: (row["model"], row["tiles"], row["photos"]))
     figure = picture(f"Photos a second by photos in a batch{on_gpu(found)}", 4.2)
     panel = figure.subplots()
-    lines = [list(group) for _, group in groupby(rows, key=lambda row: (row["size"], row["tiles"]))]
+    lines = [list(group) for _, group in groupby(rows, key=lambda row: (row["model"], row["tiles"]))]
     if all(len(line) < 2 for line in lines):
         raise NotThereError(f"{results / 'gpu_stages_*.json'} has no two batch sizes of the same tiles, compiled")
     for at, series in enumerate(lines):
@@ -332,7 +341,7 @@ def batches(results: Path) -> Figure:
             marker=MARKERS[at % len(MARKERS)],
         )
         last = (series[-1]["photos"], series[-1]["photos_per_s"])
-        name = f" {_tiles(series[0]['tiles'])}"
+        name = f" {_tiles(series[0]['tiles'])}, {series[0]['model']}"
         panel.annotate(name, last, textcoords="offset points", xytext=(4, 0), va="center", color=colour)
     panel.set_xscale("log", base=2)
     sizes = sorted({row["photos"] for row in rows})
