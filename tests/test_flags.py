@@ -27,10 +27,12 @@ from carscribe.catalog.workspace import read_workspace, write_workspace
 from carscribe.cli import workspaces  # noqa: F401 - its commands are what is run
 from carscribe.cli.app import app
 from carscribe.errors import InputError
-from carscribe.flags import DOUBT, LEAST_SURE, flags_of, flags_of_photo
+from carscribe.flags import DOUBT, LEAST_SURE, FlaggedPhoto, flags_of, flags_of_photo
 from carscribe.output import json_line
-from carscribe.records import Answer, Flag, FlagCounts, PhotoResult
+from carscribe.records import Answer, Flag, FlagCounts, PhotoFile, PhotoResult
 from carscribe.tally import Tally
+from carscribe.terminal.flagged import show_flagged
+from carscribe.terminal.screen import Screen
 
 RENDERS = Path(__file__).parents[1] / "demo" / "photos" / "images"
 SURE = {"sedan": 0.9, "wagon": 0.1}
@@ -186,6 +188,25 @@ def test_flagged_photos_are_shown_and_counted(folder: Path) -> None:
         assert said in shown
     for photo in ("car-0.png", "car-3.png"):
         assert photo not in shown
+
+
+def test_a_flag_is_a_line_and_names_its_recipe_where_two_have_the_question(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def shown(*recipes: str) -> list[str]:
+        asked = {"question_id": "body_type", "language": "en", "answered": "convertible"}
+        flags = tuple(Flag(recipe_id=recipe, **asked, why="kind", kind="해치백") for recipe in recipes)
+        photo = FlaggedPhoto(file=PhotoFile(location="", key="bmw-x3-m40i-g01.jpg"), sha256="0", flags=flags)
+        show_flagged(Screen(), Path("cars.ws"), [photo], 1)
+        return capsys.readouterr().out.splitlines()
+
+    row = ["bmw-x3-m40i-g01.jpg", "body_type", "(en)", "convertible", "the", "crawled", "kind", "is", "해치백"]
+    assert shown("designer")[1].split() == row
+    both = "\n".join(shown("own", "designer"))
+    assert "own.body_type" in both
+    assert "designer.body_type" in both
 
 
 def test_flagged_photos_are_shown_up_to_a_limit_and_of_a_recipe_language_and_model(folder: Path) -> None:

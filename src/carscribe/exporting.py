@@ -82,7 +82,7 @@ def wish_for(workspace: Workspace, recipe: str | None, language: str | None) -> 
             f"Nothing was asked in {workspace.folder} yet: carscribe describe PHOTOS -w {workspace.folder}"
         )
     if recipe is not None and recipe not in asked:
-        raise InputError(f"Recipe {recipe!r} was not asked in {workspace.folder}; {', '.join(asked)} were.")
+        raise InputError(f"Recipe {recipe!r} was not asked in {workspace.folder}, only {', '.join(asked)}.")
     chosen = recipe or next(iter(asked))
     languages = asked[chosen]
     if language is not None and language not in languages:

@@ -17,6 +17,7 @@ from carscribe.catalog.entries import Condition, Provenance
 from carscribe.catalog.files import ids_of
 from carscribe.catalog.planning import plan_work
 from carscribe.catalog.reading import KeptPhoto, kept_photos
+from carscribe.catalog.remembering import with_known_metadata
 from carscribe.catalog.status import RunEntry, last_run
 from carscribe.catalog.work import Ask, Work
 from carscribe.catalog.workspace import Workspace, write_workspace
@@ -29,6 +30,7 @@ from carscribe.flags import flags_of_photo
 from carscribe.memory import held_of
 from carscribe.photos.tiles import choose_grid
 from carscribe.pipeline import ModelRequest, Prompter, ReadSettings, RunPlan, ask, tiling_for
+from carscribe.plaintext import counted
 from carscribe.records import Answer, EngineCard, JudgedAnswer, PhotoFile, PhotoResult, Prompt
 from carscribe.tally import Tally
 
@@ -90,7 +92,8 @@ def prepare(
     say: Callable[[str], None] = _nothing,
     load: Callable[[ModelChoice], Engine] = ModelChoice.load,
 ) -> Job:
-    """Find what is missing, and note it as a run. A workspace goes on with its last model unless another is named.
+    """Find what is missing, and note it as a run. A workspace goes on with its last model unless another is named, and
+    with the names and kinds that it has where the run brings no metadata.
 
     When `strict`, the engine is loaded with `load` first: only it knows how its answers would come about. What was
     imported is an answer like any other, save when `ask_imported`.
@@ -116,6 +119,7 @@ def prepare(
         if isinstance(chosen, ModelChoice):
             chosen = load(chosen)
         same_provenance = provenance_of(chosen.card, plan.read)
+    plan = _with_known_metadata(workspace, plan, say)
     prompter = Prompter(plan.recipes, plan.languages, reserved)
     condition = Condition(
         weights=weights,
@@ -154,6 +158,16 @@ def _as_before(model: ModelRequest, before: RunEntry, say: Callable[[str], None]
         say(f"Commit {commit[:12]}, as in the last run of this workspace. Another: --revision, e.g. --revision main.")
         model = replace(model, revision=commit)
     return model
+
+
+def _with_known_metadata(workspace: Workspace, plan: RunPlan, say: Callable[[str], None]) -> RunPlan:
+    if plan.metadata_match is not None:
+        return plan
+    remembered = with_known_metadata(workspace, plan.files)
+    if remembered.count:
+        photos = counted(remembered.count, "photo")
+        say(f"Metadata of {photos}, as the workspace has it from an earlier run. Another: --metadata FILE.")
+    return replace(plan, files=remembered.photos)
 
 
 def ask_missing(

@@ -150,6 +150,47 @@ def test_metadata_in_the_prompt_is_part_of_the_question(ask: Ask, recipe: Path, 
     assert "Wheels of this 기아?" in results[0].answers[0].text
 
 
+def test_a_run_without_metadata_goes_on_with_the_names_and_kinds_that_are_known(
+    ask: Ask, recipe: Path, rows: Callable[[str], list[tuple[object, ...]]], tmp_path: Path
+) -> None:
+    recipe.write_text(RECIPE.replace("Wheels?", "Wheels of this {name}?"), "utf-8")
+    cars = tmp_path / "cars.json"
+    cars.write_text('[{"name": "기아", "kind": "SUV", "연식": "2019", "image": "차 0.png"}]', "utf-8")
+    ask(metadata=cars)
+    count, results = ask()
+    assert count == 0
+    assert (results[0].file.metadata.name, dict(results[0].file.metadata.extra)) == ("기아", {"연식": "2019"})
+    assert [each.file.metadata.name for each in results[1:]] == [None] * 4
+    assert rows("SELECT name, kind FROM files WHERE name NOTNULL") == [("기아", "SUV")]
+
+    shutil.move(tmp_path / "photos", tmp_path / "moved")
+    count, results = ask(photos=tmp_path / "moved")
+    assert (count, results[0].file.metadata.name) == (0, "기아")
+
+
+def test_metadata_that_is_given_takes_the_place_of_what_is_known(ask: Ask, tmp_path: Path) -> None:
+    first, second = tmp_path / "cars.json", tmp_path / "others.json"
+    first.write_text('[{"name": "기아", "image": "차 0.png"}, {"name": "현대", "image": "차 1.png"}]', "utf-8")
+    second.write_text('[{"name": "Kia", "image": "차 0.png"}]', "utf-8")
+    ask(metadata=first)
+    _, results = ask(metadata=second)
+    assert [each.file.metadata.name for each in results[:2]] == ["Kia", None]
+    listed = tmp_path / "list.json"
+    listed.write_text('[{"name": "Niro", "image": "photos/차 0.png"}, {"image": "photos/차 2.png"}]', "utf-8")
+    _, results = ask(photos=listed)
+    assert [each.file.metadata.name for each in results] == ["Niro", None]
+
+
+def test_a_photo_of_the_same_name_elsewhere_is_not_given_the_name_of_a_car(ask: Ask, tmp_path: Path) -> None:
+    cars = tmp_path / "cars.json"
+    cars.write_text('[{"name": "기아", "image": "차 0.png"}]', "utf-8")
+    ask(metadata=cars)
+    write_photos(tmp_path / "others", 5)
+    _, results = ask(photos=tmp_path / "others")
+    assert results[0].file.key == "차 0.png"
+    assert results[0].file.metadata.name is None
+
+
 @pytest.mark.parametrize(
     ("change", "asked"),
     [

@@ -170,12 +170,14 @@ def test_the_groups_of_a_check_stay_on_one_side_of_the_split(photos: Path, tmp_p
 
 
 def test_the_command_prints_a_table_and_writes_a_report_and_a_page(photos: Path, tmp_path: Path) -> None:
-    report, page = tmp_path / "report.json", tmp_path / "page.html"
-    ran = CliRunner().invoke(app, ["check", str(photos), "--report", str(report), "--html", str(page)])
+    report, page, cars = tmp_path / "report.json", tmp_path / "page.html", tmp_path / "cars.json"
+    cars.write_text('[{"title": "Kia Niro", "image": "car 0.jpg"}]', "utf-8")
+    about = ["--metadata", str(cars), "--metadata-keys", "name=title"]
+    ran = CliRunner().invoke(app, ["check", str(photos), *about, "--report", str(report), "--html", str(page)])
     assert ran.exit_code == 0, ran.output
     assert "9 photos" in ran.output
     assert "Near-duplicates" in ran.output
-    assert f"--skip-flagged {report}" in ran.output.replace("\n", "")
+    assert f"describe {photos} {' '.join(about)} --skip-flagged {report}" in ran.output.replace("\n", "")
     assert read_report(report)["counts"]["unreadable"] == 2
     assert page.read_text("utf-8").startswith("<!doctype html>")
     again = CliRunner().invoke(app, ["check", str(photos), "--report", str(report)])

@@ -259,11 +259,14 @@ def test_a_site_that_is_not_there_is_told(tmp_path: Path, serve_site: ServeSite)
     assert local.site.requests == {}
 
 
-def test_a_folder_of_other_files_is_left_alone(serve_site: ServeSite, tmp_path: Path) -> None:
+@pytest.mark.parametrize("folders", [[], ["images"]])  # an import's folder has one too
+def test_a_folder_of_other_files_is_left_alone(serve_site: ServeSite, tmp_path: Path, folders: list[str]) -> None:
     (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
+    for folder in folders:
+        (tmp_path / folder).mkdir()
     with pytest.raises(OutputError, match=r"holds no crawl but other files, such as thesis\.txt"):
         collect(serve_site().toml, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    assert {path.name for path in tmp_path.iterdir()} == {"thesis.txt", *folders}
 
 
 def test_two_crawls_into_one_folder_are_refused(serve_site: ServeSite, tmp_path: Path) -> None:

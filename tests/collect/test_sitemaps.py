@@ -213,9 +213,17 @@ def test_a_stopped_crawl_asks_for_no_sitemap_twice(serve_site: ServeSite, tmp_pa
     done = collect(local.toml, tmp_path)
     assert (done.waiting, done.cars) == (0, 12)
     assert {path for path, times in pages_asked(local).items() if times > 1} <= {"/robots.txt"}
-    collect(local.toml, tmp_path, again=True)
+    again = collect(local.toml, tmp_path, again=True)
+    assert (again.waiting, again.silent) == (0, ())
     assert [local.site.requests[path] for path in INDEXED] == [2] * 4
     assert all(times == 1 for path, times in local.site.requests.items() if path.startswith("/img"))
+
+
+def test_rules_that_were_not_tried_yet_are_not_told_while_addresses_wait(serve_site: ServeSite, tmp_path: Path) -> None:
+    local = serve_site(cars=12)
+    collect(by_sitemap(local), tmp_path, limit=2)
+    again = collect(local.toml, tmp_path, limit=2, again=True)  # sitemaps wait to be read anew, behind the pages
+    assert (again.waiting > 0, again.silent) == (True, ())
 
 
 def test_sitemaps_wait_until_the_pages_of_the_last_are_read(serve_site: ServeSite, tmp_path: Path) -> None:

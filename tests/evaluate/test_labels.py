@@ -43,6 +43,7 @@ FORMS = [
     ("l.json", '[{"photo": "car-0", "body_type": "suv|van", "Color": "파란색"}]'),
     ("l.jsonl", '{"image": "x/car-0.png", "attribute": "body_type", "values": ["SUV", "밴"]}\n'
      '{"image": "car-0.png", "attribute": "main_colour", "value": "navy"}'),
+    ("l.jsonl", '{"photo": "car-0.png", "body_type": ["SUV", "van"], "colour": "navy"}\n'),
     ("l.csv", "photo,attribute,value\ncar-0.png,body_type,suv; van\ncar-0.png,색상,다크 블루\n"),
     ("l.csv", "file,body_type,colour\ncar-0.png,SUV/Van,blue\n"),
     ("l.tsv", "사진\t차종\t색상\ncar-0\t밴|SUV\t청색\n"),
@@ -114,7 +115,7 @@ def test_what_matches_nothing_is_named_and_the_rest_is_taken(answered: Answered,
     ("labels", "says"),
     [
         ('{"gone.png": {"body_type": "suv"}}', r"None of the 1 photos .*such as gone\.png.*they are called"),
-        ('{"car-0.png": {"view": "front"}}', "view is unknown. Attributes are body_type"),
+        ('{"car-0.png": {"view": "front"}}', "Not known: view. Attributes are body_type"),
         ('{"car-0.png": {"body_type": "tank"}}', "tank"),
         ('[{"body_type": "suv"}]', "row 1 names no photo"),
         ('["car-0.png"]', "names no photo"),
@@ -147,9 +148,9 @@ def test_a_workspace_whose_questions_state_no_labelled_attribute_says_so(folder:
     ("arguments", "says"),
     [
         (["nowhere"], "does not exist"),
-        (["workspace", "--recipe", "brief"], "'brief' was not asked in workspace; designer were"),
+        (["workspace", "--recipe", "brief"], "'brief' was not asked in workspace, only designer."),
         (["workspace", "--language", "de"], "only in en, ko. Ask it: carscribe describe"),
-        (["workspace", "--model", "8B"], "No model '8B' has answered in workspace; scripted have"),
+        (["workspace", "--model", "8B"], "No model '8B' has answered in workspace, only scripted."),
         (["workspace", "--labels", "gone.json"], "gone.json does not exist"),
         (["workspace", "--against", "elsewhere"], "needs labels"),
         (["workspace", "--labels", "l.json", "--against", "elsewhere"], "elsewhere is no workspace. No model"),
@@ -175,3 +176,13 @@ def test_an_empty_workspace_says_how_to_fill_it(tmp_path: Path) -> None:
         pass
     with pytest.raises(InputError, match=r"Nothing was asked in .* yet: carscribe describe PHOTOS -w"):
         evaluate(EvaluationRequest(workspace=tmp_path / "ws"))
+
+
+def test_a_question_is_told_with_its_recipe_where_another_has_one_of_that_id(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    wheels = 'id = "wheels"\npriority = 1\nmax_new_tokens = 8\ntext.en = "Wheels?"\ntext.ko = "휠은?"\n'
+    own.write_text(f'id = "own"\nversion = 1\nlanguages = ["en", "ko"]\n[[questions]]\n{wheels}', "utf-8")
+    folder = scripted_workspace(tmp_path, SCRIPT, photos=2, recipes=["designer", own])
+    done = CliRunner().invoke(app, ["evaluate", str(folder)])
+    told = {line.split()[0] for line in done.stdout.splitlines() if "en/ko" in line}
+    assert {"main_colour", "body", "designer.wheels"} <= told

@@ -36,6 +36,12 @@ def test_boxes_are_found_by_key_in_either_form_of_hangul_and_by_hash(tmp_path: P
     assert boxes.not_met() == ("B.jpg",)
 
 
+def test_a_file_of_one_box_is_one_row(tmp_path: Path) -> None:
+    assert read_boxes(written(tmp_path, GOOD)).of(named("차/니로.jpg"), "") == (BOX,)
+    with pytest.raises(InputError, match=r"1 of 1 rows of .*boxes.jsonl are no boxes:\nline 1: lacks x0"):
+        read_boxes(written(tmp_path, {key: value for key, value in GOOD.items() if key != "x0"}))
+
+
 def test_a_spreadsheet_s_rows_are_read_too(tmp_path: Path) -> None:
     path = tmp_path / "boxes.csv"
     path.write_text("\ufeffphoto,kind,x0,y0,x1,y1,note\n차/니로.jpg,plate,10,20.5,30,40,by hand\n", "utf-8")

@@ -70,6 +70,8 @@ def check(
     if as_json:
         print_json(report_json(found))
     else:
-        view.show(found, photos=photos, report_file=report, html=html)
+        given = (("--metadata", metadata), ("--metadata-keys", metadata_keys))
+        options = [each for option, value in given if value for each in (option, str(value))]
+        view.show(found, photos=photos, options=options, report_file=report, html=html)
     if found.stopped:
         raise typer.Exit(INTERRUPTED)

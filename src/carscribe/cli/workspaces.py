@@ -178,7 +178,7 @@ def correct(
     from carscribe.catalog.workspace import write_workspace
     from carscribe.errors import MetadataError, VerdictsError
     from carscribe.photos.rows import plain_text
-    from carscribe.photos.tables import RawRow, read_table
+    from carscribe.photos.tables import one_row_of, read_table
     from carscribe.terminal.screen import Screen
 
     screen = Screen(quiet=as_json)
@@ -189,7 +189,7 @@ def correct(
     if not table:
         raise VerdictsError(f"{file} has no rows.")
     if all(row.key in COLUMNS and not row.fields for row in table):  # a file of one object, which is one row
-        table = [RawRow(where="line 1", fields={str(row.key): row.bare for row in table})]
+        table = [one_row_of(table)]
     rows = [
         VerdictRow(where=row.where, values={key.strip(): plain_text(value) or "" for key, value in row.fields.items()})
         for row in table
@@ -245,7 +245,7 @@ def check_model(workspace: "Workspace", model: str | None) -> None:
     from carscribe.errors import InputError
 
     if model is not None and model not in (known := asked_models(workspace)):
-        raise InputError(f"No model {model!r} has answered in {workspace.folder}; {', '.join(known)} have.")
+        raise InputError(f"No model {model!r} has answered in {workspace.folder}, only {', '.join(known)}.")
 
 
 def _try_to_describe(screen: "Screen", answers: tuple[Any, ...], wish: "Wish") -> "Description | None":

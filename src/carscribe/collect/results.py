@@ -42,7 +42,7 @@ class Collected:
     """What a folder holds after a run.
 
     `stopped` says why the crawl did not come to its end, if it did not; `advice`, by file and line, what to look at
-    when no picture was found at all.
+    when no picture was found at all. While addresses wait, rules that were not tried yet are not among the `silent`.
     """
 
     folder: Path

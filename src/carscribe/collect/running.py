@@ -113,9 +113,10 @@ def _prepare_folder(to: Path) -> None:
         raise OutputError(
             f"{to} cannot be used as a folder: {error.strerror or error}. Give another with --to."
         ) from None
-    if there and not there & _OURS:
+    others = there - _OURS
+    if others and not there & (_OURS - {"images"}):  # `carscribe import` writes images too
         raise OutputError(
-            f"{to} holds no crawl but other files, such as {min(there)}. Give an empty folder, or a new one, with --to."
+            f"{to} holds no crawl but other files, such as {min(others)}. Give an empty or a new folder with --to."
         )
 
 
@@ -222,6 +223,7 @@ def _finish(journal: "Journal", site: "Site", to: Path, before: int, stopped: st
     photos = journal.count_photos()
     pages = sum(counts.get((role, "done"), 0) for role in ("list", "car"))
     pictures = sum(count for (role, _), count in counts.items() if role == "picture")
+    waiting = sum(count for (_, state), count in counts.items() if state == "waiting")
     collected = Collected(
         folder=to,
         photos=photos,
@@ -232,9 +234,9 @@ def _finish(journal: "Journal", site: "Site", to: Path, before: int, stopped: st
         pages=pages,
         sitemaps=counts.get(("sitemap", "done"), 0),
         same_bytes=counts.get(("picture", "done"), 0) - photos,
-        waiting=sum(count for (_, state), count in counts.items() if state == "waiting"),
+        waiting=waiting,
         left_out=_grouped(map(dict, journal.left_out())),
-        silent=_silent(site, journal.rules()),
+        silent=tuple(rule for rule in _silent(site, journal.rules()) if rule.tried or not waiting),
         stopped=stopped,
         advice=_advice(site, pages=pages, cars=cars, pictures=pictures),
     )

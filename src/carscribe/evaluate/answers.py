@@ -164,7 +164,7 @@ def _check(workspace: Workspace, recipe: str | None, languages: Sequence[Languag
     if not asked:
         raise InputError(f"Nothing was asked in {folder} yet: carscribe describe PHOTOS -w {folder}")
     if recipe is not None and recipe not in asked:
-        raise InputError(f"Recipe {recipe!r} was not asked in {folder}; {', '.join(asked)} were. Name one of these.")
+        raise InputError(f"Recipe {recipe!r} was not asked in {folder}, only {', '.join(asked)}.")
     spoken = dict.fromkeys(language for of in ([recipe] if recipe else asked) for language in asked[of])
     for language in languages:
         if language not in spoken:
@@ -173,4 +173,4 @@ def _check(workspace: Workspace, recipe: str | None, languages: Sequence[Languag
                 f"describe PHOTOS -w {folder} --language {language}"
             )
     if model is not None and model not in models:
-        raise InputError(f"No model {model!r} has answered in {folder}; {', '.join(models)} have. Name one of these.")
+        raise InputError(f"No model {model!r} has answered in {folder}, only {', '.join(models)}.")

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from carscribe.errors import InputError, MetadataError
 from carscribe.evaluate.answers import AnsweredPhoto
 from carscribe.evaluate.vocabulary import Attribute, Vocabulary, folded
-from carscribe.photos.tables import RawRow, read_table
+from carscribe.photos.tables import RawRow, one_row_of, read_table
 
 Source = Literal["labels", "kind"]
 
@@ -71,7 +71,10 @@ def read_labels(path: Path, photos: Sequence[AnsweredPhoto], vocabulary: Vocabul
     Raises: InputError when the file cannot be read, none of its photos is there, or none of its attributes is known.
     """
     try:
-        lines = [line for row in read_table(path) for line in _lines(path, row)]
+        rows = read_table(path)
+        if any(not row.fields and row.key and folded(row.key) in _PHOTO_COLUMNS for row in rows):  # a file of one row
+            rows = [one_row_of(rows)]
+        lines = [line for row in rows for line in _lines(path, row)]
     except MetadataError as error:
         raise InputError(str(error)) from None
     index, passed = _index(photos), _Passed()
@@ -94,8 +97,8 @@ def read_labels(path: Path, photos: Sequence[AnsweredPhoto], vocabulary: Vocabul
         )
     if not right:
         raise InputError(
-            f"{path} labels nothing that can be judged: {_some(passed.attributes or passed.values)} "
-            f"is unknown. Attributes are {', '.join(vocabulary.attributes)}; add others with --vocabulary."
+            f"{path} labels nothing that can be judged. Not known: {_some(passed.attributes or passed.values)}. "
+            f"Attributes are {', '.join(vocabulary.attributes)}; add others with --vocabulary."
         )
     return _label_set("labels", right, passed.notes())
 

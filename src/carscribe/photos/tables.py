@@ -54,7 +54,12 @@ def read_table(path: Path) -> list[RawRow]:
             return _json_rows(path, _read_text(path))
         case other:
             known = ", ".join(sorted(TABLE_SUFFIXES))
-            raise MetadataError(f"{path} ends in {other or 'no suffix'}: metadata is read from {known}.")
+            raise MetadataError(f"{path} ends in {other or 'no suffix'}: tables are read from {known}. Rename it.")
+
+
+def one_row_of(rows: list[RawRow]) -> RawRow:
+    """The row that a file of one object holds, whose keys were taken to lead to rows: JSON lines of one line, say."""
+    return RawRow(where="line 1", fields={str(row.key): row.fields or row.bare for row in rows})
 
 
 def _read_text(path: Path) -> str:

@@ -63,8 +63,16 @@ class CheckView:
         with bar:
             yield CheckProgress(self.screen, bar)
 
-    def show(self, report: Report, *, photos: Sequence[Path], report_file: Path | None, html: Path | None) -> None:
-        """What was found, and what to type next."""
+    def show(
+        self,
+        report: Report,
+        *,
+        photos: Sequence[Path],
+        options: Sequence[str] = (),
+        report_file: Path | None,
+        html: Path | None,
+    ) -> None:
+        """What was found, and what to type next: with `options`, those about the metadata."""
         screen = self.screen
         rate = report.read / max(report.seconds, 1e-9)
         of = f" of {report.photos:,}: stopped" if report.stopped else ""
@@ -86,7 +94,7 @@ class CheckView:
             if path:
                 screen.row(head, str(path))
         if skipped:
-            given = shlex.join(map(str, photos))
+            given = shlex.join([*map(str, photos), *options])
             file = shlex.quote(str(report_file)) if report_file else "FILE"
             if not report_file:
                 screen.row("Next", f"carscribe check {given} --report FILE --html FILE")

@@ -9,7 +9,7 @@ from rich.text import Text
 from carscribe.evaluate.intervals import Share
 from carscribe.evaluate.judging import AttributeMeasure
 from carscribe.evaluate.report import Report
-from carscribe.plaintext import plain_line
+from carscribe.plaintext import counted, plain_line
 from carscribe.terminal.screen import Screen
 
 WORST_SHOWN = 5
@@ -20,12 +20,12 @@ _SOURCES = {"labels": "labels", "kind": "the crawled kind"}
 def show_evaluation(screen: Screen, report: Report) -> None:
     """All of a report that a person reads first."""
     row = screen.result
-    row("Workspace", f"{report.workspace}: {report.photos:,} photos, {report.answers:,} answers")
+    row("Workspace", f"{report.workspace}: {counted(report.photos, 'photo')}, {counted(report.answers, 'answer')}")
     row("Model", ", ".join(report.models))
     if report.disclaimer:
         row("Worthless", report.disclaimer)
     for labels in report.labels:
-        row("Judged by", f"{_SOURCES[labels.source]} of {labels.photos:,} photos")
+        row("Judged by", f"{_SOURCES[labels.source]} of {counted(labels.photos, 'photo')}")
     for source in dict.fromkeys(each.source for each in report.attributes):
         _tables(screen, [each for each in report.attributes if each.source == source], _SOURCES[source])
     _scores(screen, report)
@@ -87,8 +87,9 @@ def _tables(screen: Screen, measures: Sequence[AttributeMeasure], by: str) -> No
     screen.show(table)
     for each in measures:
         if each.invented.total:
-            told = f"{each.question} ({each.language}): {interval(each.invented)} % of {each.invented.total} photos"
-            screen.result("Invented", f"{each.attribute}, {told} that have none")
+            told = f"{each.question} ({each.language}): {interval(each.invented)} % of"
+            photos = counted(each.invented.total, "photo")
+            screen.result("Invented", f"{each.attribute}, {told} {photos} that have none")
 
 
 def _scores(screen: Screen, report: Report) -> None:
@@ -293,8 +294,12 @@ def _texts(screen: Screen, report: Report) -> None:
 
 
 def _question(report: Report, recipe: str, question: str) -> str:
-    """A question's id, with its recipe where there are several."""
-    return question if len(report.recipes) == 1 else f"{recipe}.{question}"
+    """A question's id, with its recipe where another one has a question of that id."""
+    asked = {(each.recipe, each.question) for each in report.attributes}
+    asked |= {(each.recipe, each.question) for each in report.texts}
+    asked |= {(each.recipe, each.question) for each in report.agreement}
+    asked |= {(each.recipe, each.question) for each in report.probe.choices} if report.probe else set()
+    return question if {of for of, other in asked if other == question} <= {recipe} else f"{recipe}.{question}"
 
 
 def _points(difference: float, low: float, high: float) -> str:

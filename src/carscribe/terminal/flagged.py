@@ -1,6 +1,7 @@
 """Flags at the terminal: how many photos have one, which they are, and why."""
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -52,17 +53,22 @@ def why_flagged(flag: Flag) -> str:
 
 
 def show_flagged(screen: Screen, folder: Path, photos: Iterable[FlaggedPhoto], total: int) -> None:
-    """Flagged photos of the workspace in `folder`, and what is flagged of each. `total` counts those not shown too."""
+    """Flagged photos of the workspace in `folder`, and what is flagged of each. `total` counts those not shown too.
+
+    A question is named with its recipe where another recipe has one of that id among them.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for head, ratio in (("photo", 3), ("question", 3), ("answer", 2), ("flagged", 4)):
-        table.add_column(head, overflow="fold", ratio=ratio)
-    shown = 0
-    for photo in photos:
-        shown += 1
+    for head in ("photo", "question", "answer", "flagged"):
+        table.add_column(head, overflow="fold")
+    shown = list(photos)
+    asked = {(flag.recipe_id, flag.question_id) for photo in shown for flag in photo.flags}
+    ids = Counter(question for _, question in asked)
+    for photo in shown:
         for place, flag in enumerate(photo.flags):
+            recipe = f"{plain_line(flag.recipe_id)}." * (ids[flag.question_id] > 1)
             table.add_row(
                 Text("" if place else plain_line(photo.file.key)),
-                Text(f"{plain_line(flag.recipe_id)}.{plain_line(flag.question_id)} ({flag.language})"),
+                Text(f"{recipe}{plain_line(flag.question_id)} ({flag.language})"),
                 Text(plain_line(flag.answered)),
                 Text(why_flagged(flag)),
             )
@@ -70,8 +76,8 @@ def show_flagged(screen: Screen, folder: Path, photos: Iterable[FlaggedPhoto], t
         screen.result("Flagged", "no photos")
         return
     screen.show(table)
-    if total > shown:
-        screen.show(f"… and {total - shown:,} more photos: --limit {total}, or --json.")
+    if total > len(shown):
+        screen.show(f"… and {total - len(shown):,} more photos: --limit {total}, or --json.")
     screen.show()
     screen.result("Next", f"verdicts on them: carscribe correct {shlex.quote(str(folder))} FILE")
 

@@ -29,7 +29,7 @@ from carscribe.engines.hub import Transfer
 from carscribe.memory import BatchPlan
 from carscribe.photos.metadata import MetadataMatch
 from carscribe.pipeline import RunPlan
-from carscribe.plaintext import plain_line
+from carscribe.plaintext import counted, plain_line
 from carscribe.records import Description, EngineCard, FlagCounts, PhotoResult
 from carscribe.tally import Tally
 from carscribe.terminal.flagged import MARK, flagged_text
@@ -73,7 +73,7 @@ class RunView:
     def show_work(self, work: Work) -> None:
         """What of it the workspace has already."""
         moved = f"; {work.moved:,} were found at a new place" if work.moved else ""
-        self.screen.row("Workspace", f"{work.kept:,} photos complete, {len(work.asks):,} to ask{moved}")
+        self.screen.row("Workspace", f"{counted(work.kept, 'photo')} complete, {len(work.asks):,} to ask{moved}")
         if work.failed:
             key, reason = next(iter(work.failed.items()))
             text = f"{len(work.failed):,} photos failed before, such as {key}: {reason}. --retry-failed tries again"
@@ -117,8 +117,9 @@ class RunView:
         self.screen.row("Tiles", f"{spread} (photos × tiles, of {sum(tiles.values())} looked at)")
         self.screen.row(
             "Batch",
-            f"up to {batch.photos} photos of {batch.tiles} tiles; expecting {gib(batch.weight_bytes)} of weights and "
-            f"{gib(batch.batch_bytes)} of {gib(batch.free_bytes)} free; halved should it not fit",
+            f"up to {counted(batch.photos, 'photo')} of {counted(batch.tiles, 'tile')}; expecting "
+            f"{gib(batch.weight_bytes)} of weights and {gib(batch.batch_bytes)} of {gib(batch.free_bytes)} free; "
+            "halved should it not fit",
         )
 
     @contextmanager
@@ -177,7 +178,7 @@ class RunView:
             f"{tally.new_tokens / seconds:.0f} tokens/s",
         )
         if tally.asked_again or tally.marks:
-            row("Again", f"{tally.asked_again:,} answers asked again{_marked(tally.marks)}")
+            row("Again", f"{counted(tally.asked_again, 'answer')} asked again{_marked(tally.marks)}")
         if self._tiles:
             tiles = ", ".join(f"{photos:,} × {tiles}" for tiles, photos in sorted(self._tiles.items()))
             row("Tiles", f"{tiles} (photos × tiles)")
@@ -271,14 +272,14 @@ def skipped_text(skipped: Mapping[str, int]) -> str:
     if not skipped:
         return "none: no photo here is one that the check flagged"
     why = ", ".join(f"{TITLES.get(kind, kind).lower()} {count:,}" for kind, count in skipped.items())  # type: ignore[call-overload]
-    return f"{sum(skipped.values()):,} photos that the check flagged: {why}"
+    return f"{counted(sum(skipped.values()), 'photo')} that the check flagged: {why}"
 
 
 def _ignored(ignored: Mapping[str, int]) -> str:
     if not ignored:
         return ""
     named = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(ignored.items()))
-    return f"; {sum(ignored.values())} other files ignored ({named})"
+    return f"; {counted(sum(ignored.values()), 'other file')} ignored ({named})"
 
 
 def _metadata_lines(report: MetadataMatch) -> Iterator[str]:

@@ -12,8 +12,9 @@ from carscribe.plaintext import plain_line
 from carscribe.records import PhotoResult
 from carscribe.terminal.flagged import MARK
 
-HEAD_CELLS, ANSWER_CELLS = 28, 18
-"""The widest a photo or name column gets, and the narrowest an answer column, in terminal cells."""
+HEAD_CELLS, ANSWER_CELLS, GAP_CELLS = 28, 17, 2
+"""The widest a photo or name column gets, the narrowest an answer column, and what is between two, in terminal cells:
+two choices with their scores stand whole beside a photo and its name at 80."""
 
 
 def results_table(plan: RunPlan, shown: Sequence[PhotoResult], width: int) -> Table:
@@ -30,10 +31,10 @@ def results_table(plan: RunPlan, shown: Sequence[PhotoResult], width: int) -> Ta
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     room = width
     for head, cells in heads.items():
-        needed = min(HEAD_CELLS, max(cell_len(text) for text in (head, *cells)), max(6, width // 4))
+        needed = min(HEAD_CELLS, max(cell_len(text) for text in (head, *cells)), max(6, width * 9 // 40))
         table.add_column(head, overflow="ellipsis", no_wrap=True, width=needed)
-        room -= needed + 1
-    columns = columns[: max(1, room // (ANSWER_CELLS + 1))]
+        room -= needed + GAP_CELLS
+    columns = columns[: max(1, (room + GAP_CELLS) // (ANSWER_CELLS + GAP_CELLS))]
     for recipe, question in columns:
         head = question.id if ids[question.id] == 1 else f"{recipe.id}.{question.id}"
         table.add_column(head, overflow="ellipsis", no_wrap=True, ratio=1)
