@@ -1,9 +1,13 @@
 """What a model needs of memory is a sum of named parts; one arithmetic plans a batch, here or elsewhere."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from carscribe.engines.choosing import TYPICAL_ROW
 from carscribe.memory import (
     FAMILY,
     GIB,
@@ -11,6 +15,7 @@ from carscribe.memory import (
     ON_CPU,
     ON_GPU,
     QUANTISED,
+    RUNTIME_BYTES,
     USED_SHARE,
     BatchBytes,
     Limits,
@@ -109,3 +114,20 @@ def test_siblings_that_are_only_named_are_never_picked() -> None:
     assert largest_that_fits(1000 * GIB, "bfloat16", ROW) == "OpenGVLab/InternVL3-8B-hf"
     billions = {name.split("-")[1]: round(shape.parameters / 1e9, 1) for name, shape in NAMED_ONLY.items()}
     assert billions == {"14B": 15.1, "38B": 38.4}  # as docs/models.md has them
+
+
+@pytest.mark.parametrize("name", [*FAMILY, *NAMED_ONLY])
+def test_the_page_about_models_says_what_is_computed(name: str) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text("utf-8")
+    shape = {**FAMILY, **NAMED_ONLY}[name]
+
+    def needed(tiles: int, dtype: Literal["bfloat16", "int4"]) -> str:
+        photo = batch_bytes(shape, replace(TYPICAL_ROW, tiles=tiles), dtype, ON_GPU, photos=1).total
+        return f"{(RUNTIME_BYTES + weight_bytes(shape, dtype) + photo / USED_SHARE) / GIB:.1f}"
+
+    weights = {held: f"{weight_bytes(shape, held) / GIB:.1f} GiB" for held in ("bfloat16", *QUANTISED)}
+    one_photo = " / ".join(needed(tiles, "bfloat16") for tiles in (1, 7, 13))
+    assert re.search(rf"`{name}` .*\| {weights['bfloat16']} \| {one_photo} GiB \|", page)
+    if (short := name.split("-")[1]) != "1B":
+        cells = [weights["bfloat16"], *(weights[held] for held in QUANTISED), f"{needed(13, 'int4')} GiB"]
+        assert f"| {short} | {' | '.join(cells)} |" in page

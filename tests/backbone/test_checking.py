@@ -1,5 +1,6 @@
 """Whether a language model may take InternVL3's place, said from small files alone; and the engine says the same."""
 
+import io
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ import huggingface_hub
 import pytest
 from fake_hub import COMMIT, NAME, FakeHub, serving
 from language_models import TURNS, language_config, write_words
+from rich.cells import cell_len
+from rich.console import Console
 
 from carscribe.backbone.checking import Given, check_backbone, sample
 from carscribe.backbone.findings import Check, Finding
@@ -25,6 +28,8 @@ from carscribe.engines.local import LocalEngine
 from carscribe.engines.new_checkpoint import train_bpe, write_tokenizer
 from carscribe.engines.transfer import Patience
 from carscribe.errors import CheckpointError
+from carscribe.terminal.backbone import show_check
+from carscribe.terminal.screen import Screen
 
 Make = Callable[..., Path]
 PLAIN = {
@@ -308,3 +313,35 @@ def test_names_of_nothing_are_one_line(tmp_path: Path) -> None:
 def test_configs_of_tiny_models_are_those_that_the_tests_of_swapping_take() -> None:
     ids = {"<s>": 0, "<|done|>": 1}
     assert all(language_config(kind, ids).model_type == kind for kind in KINDS)
+
+
+def shown(check: Check, width: int) -> list[str]:
+    screen = Screen()
+    screen.out = Console(file=io.StringIO(), width=width, highlight=False)
+    show_check(screen, check)
+    return [line.rstrip() for line in screen.out.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_the_table_is_read_in_a_line_or_two_a_finding(width: int, tmp_path: Path) -> None:
+    check = checked("demo", described(tmp_path / "llm", {"model_type": "mistral", "sliding_window": 4096}))
+    *lines, verdict = shown(check, width)
+    assert max(map(cell_len, lines[2:])) <= width, "but for the two paths in front, which are never cut"
+    assert verdict == f"Verdict    {check.line}", "one line, to be found by a program"
+    starts = [i for i, line in enumerate(lines) if line[:1].strip() and not line.startswith(("BASE", "LLM"))]
+    assert len(starts) == len(check.findings) + len(check.packing)
+    for finding, start, end in zip(check.findings, starts, [*starts[1:], len(lines)], strict=False):
+        assert lines[start].split("  ")[0] == finding.topic
+        assert end - start <= 4, "two lines of figures, two of what follows"
+        words = " ".join(" ".join(lines[start:end]).split())
+        assert finding.says in words, "what follows stands in one piece, no word of it broken"
+    status = {finding.topic: line for finding, line in zip(check.findings, (lines[i] for i in starts), strict=False)}
+    assert status["attention"].endswith("impossible")
+    assert status["hidden size"].endswith("needs work")
+
+
+def test_a_narrow_terminal_loses_nothing(tmp_path: Path) -> None:
+    check = checked("demo", described(tmp_path / "llm"))
+    everything = "".join("".join(shown(check, 40)).split())
+    for finding in check.findings:
+        assert "".join(finding.says.split()) in everything

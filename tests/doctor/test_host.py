@@ -1,5 +1,6 @@
 """Each finding about a machine, provoked once: what it says, how bad that is, and what it says to type."""
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from carscribe.catalog.mounts import Mount
 from carscribe.doctor.findings import Finding, count_problems, findings_of
 from carscribe.doctor.host import HOST_CHECKS
 from carscribe.doctor.machine import Disk, Processor, Ran, Reached
+from carscribe.doctor.packages import NOT_FOR_USERS, PURPOSE
 from carscribe.doctor.smi import QUERY_GPUS, QUERY_PROCESSES
 
 GIB, MIB = 2**30, 2**20
@@ -450,3 +452,8 @@ def test_a_checkpoint_on_disk_is_whole_or_named_as_not(
     assert [f.status for f in seen] == ["ok" if whole else "warning"]
     assert "OpenGVLab/InternVL3-2B-hf" in seen[0].what
     assert whole or "carscribe pull OpenGVLab/InternVL3-2B-hf" in (seen[0].advice or "")
+
+
+def test_every_extra_says_what_it_is_for() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    assert set(project["optional-dependencies"]) - NOT_FOR_USERS == set(PURPOSE)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
@@ -259,6 +260,17 @@ def test_conversations_of_other_trainers_are_learned_and_a_broken_photo_is_named
     assert (noted["data"]["photos"], noted["data"]["pairs"]) == (2, 2)
 
 
+def test_transformers_says_nothing_of_end_tokens_that_nobody_keeps(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard = logging.getLogger("transformers.trainer_utils")
+    heard.addHandler(caplog.handler)  # transformers' loggers do not propagate
+    settings = Settings(**QUICK, steps=1)  # type: ignore[arg-type]
+    finetune(corrected(tmp_path), "demo", tmp_path / "run", settings, device="cpu")
+    heard.removeHandler(caplog.handler)
+    assert [record.getMessage() for record in caplog.records] == []
+
+
 @pytest.mark.parametrize(
     ("row", "says"),
     [
@@ -293,6 +305,7 @@ def test_settings_say_what_is_wrong_with_them(tmp_path: Path) -> None:
         ("demo", {}, "tpu", "a training takes cpu or cuda"),
         ("demo", {"new_model": SMALL, "train": "full"}, "cpu", "exclude each other"),
         (None, {"new_model": SMALL}, "cpu", 'train = "full"'),
+        ("demo", {"train": "qlora"}, "cpu", "needs a GPU. On a CPU take lora"),
     ],
 )
 def test_what_cannot_be_begun_is_said_before_anything_is_written(

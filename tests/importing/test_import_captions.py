@@ -327,6 +327,38 @@ def test_bad_requests_say_what_to_do(take: Take, photos: Path, tmp_path: Path) -
         take(tmp_path / "names.csv")
 
 
+@pytest.mark.parametrize(
+    ("table", "options", "code", "says"),
+    [
+        ("image,note\n차 0.png,x\n", [], 1, "has no column of captions"),
+        ("image,text\n차 0.png,x\n", ["--recipe", "designer"], 1, "--question, of body"),
+        ("image,text\n차 0.png,x\n", ["--from", "A B"], 1, "a short name in small letters"),
+        ("image,text\n", [], 1, "has no rows"),
+        ("image,text\nelsewhere.png,x\n차 0.png,\n", [], 3, "1 rows whose photo is not there"),
+    ],
+)
+def test_nothing_to_take_makes_no_workspace(
+    table: str, options: list[str], code: int, says: str, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "all.csv").write_text(table, "utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "carscribe",
+        "import",
+        "captions",
+        photos,
+        "--captions",
+        "all.csv",
+        "-w",
+        "cars.ws",
+    ]
+    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, says in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
+    assert "cars.ws" not in done.stdout + done.stderr, "nothing leads to a workspace that is not there"
+    assert not (tmp_path / "cars.ws").exists()
+
+
 def test_rows_need_not_all_have_a_caption(take: Take, photos: Path, tmp_path: Path) -> None:
     rows = [{"image": "차 0.png"}, {"image": "차 1.png", "text": "one"}, {"image": "차 2.png", "text": None}]
     (photos / "captions.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")

@@ -48,6 +48,16 @@ def test_a_spreadsheet_s_rows_are_read_too(tmp_path: Path) -> None:
     assert read_boxes(path).of(named("차/니로.jpg"), "") == (BOX,)
 
 
+@pytest.mark.parametrize("name", ["boxes.jsonl", "boxes.json"])
+def test_one_row_is_a_row_and_not_an_object_of_rows(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(json.dumps(GOOD | {"score": 0.9}, ensure_ascii=False) + "\n", "utf-8")
+    assert read_boxes(path).of(named("차/니로.jpg"), "") == (BOX,)
+    path.write_text(json.dumps(GOOD | {"x0": "ten"}, ensure_ascii=False), "utf-8")
+    with pytest.raises(InputError, match=r"1 of 1 rows .* are no boxes:\nline 1: x0 is a number of pixels"):
+        read_boxes(path)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -102,6 +102,12 @@ def kept_photos(
             last = rows[-1][0]
 
 
+def count_files(workspace: Workspace) -> int:
+    """How many files `kept_photos` goes through."""
+    with translated(workspace.path):
+        return int(workspace.connection.execute("SELECT count(*) FROM files").fetchone()[0])
+
+
 def asked_recipes(workspace: Workspace) -> dict[str, tuple[Language, ...]]:
     """The recipes that are asked of files, the last asked first, each with its languages."""
     with translated(workspace.path):

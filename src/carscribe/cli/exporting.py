@@ -1,5 +1,6 @@
 """`carscribe export`: descriptions for trainers of images and for people, or questions with answers for fine-tuning."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from carscribe.export import CaptionSettings, ExportReport, SetReport, ShardLimits
+    from carscribe.export.images import Masker
     from carscribe.exporting import Counts, Wish
     from carscribe.named import Noted
     from carscribe.privacy.masking import Masking
@@ -136,6 +138,7 @@ def export(
     """Write descriptions for trainers and people, or approved answers as a fine-tuning set."""
     from carscribe.budgets.counting import budget_of
     from carscribe.budgets.languages import language_warning
+    from carscribe.catalog.reading import count_files
     from carscribe.catalog.workspace import read_workspace
     from carscribe.errors import InputError
     from carscribe.export import FORMATS, SET_FORMATS, write
@@ -213,16 +216,17 @@ def export(
         if warning := language_warning(limit, of_language, force_language=force_language):
             screen.warn(warning)
         photos = described_photos(opened, wish, counts)
-        report = write(
-            format_,
-            photos,
-            to,
-            images=images,  # type: ignore[arg-type]
-            overwrite=overwrite,
-            captions=captions,
-            masker=masking,
-            limits=limits,
-        )
+        with _watched(screen, masking, count_files(opened)) as masker:
+            report = write(
+                format_,
+                photos,
+                to,
+                images=images,  # type: ignore[arg-type]
+                overwrite=overwrite,
+                captions=captions,
+                masker=masker,
+                limits=limits,
+            )
     if as_json:
         print_json({**_report_json(report, counts, wish), **_not_met_json(masking)})
     else:
@@ -237,6 +241,15 @@ def _masking(mask: str | None, boxes: Path | None, plate_model: Path | None) -> 
     from carscribe.privacy.choosing import open_masking
 
     return open_masking(mask, boxes=boxes, plate_model=plate_model)
+
+
+def _watched(screen: "Screen", masking: "Masking | None", photos: int) -> AbstractContextManager["Masker | None"]:
+    """What masks so many photos, with a line that says how far it is; None where nothing is to be hidden."""
+    if masking is None:
+        return nullcontext()
+    from carscribe.terminal.masked import masking_shown
+
+    return masking_shown(screen, masking, photos)
 
 
 def _refuse(given: "Mapping[str, object]", why: str) -> None:
@@ -318,16 +331,17 @@ def _export_set(
         seed=options.seed,
         checked=options.checked,
     )
-    report = write_set(
-        format_,
-        parts.learned,
-        parts.held,
-        to,
-        images=options.images,  # type: ignore[arg-type]
-        turns=options.turns,
-        overwrite=options.overwrite,
-        masker=options.masking,
-    )
+    with _watched(screen, options.masking, len(parts.learned) + len(parts.held)) as masker:
+        report = write_set(
+            format_,
+            parts.learned,
+            parts.held,
+            to,
+            images=options.images,  # type: ignore[arg-type]
+            turns=options.turns,
+            overwrite=options.overwrite,
+            masker=masker,
+        )
     if as_json:
         how = {"held_out": options.held_out, "seed": options.seed, "turns": options.turns}
         told = {**asdict(report), "folder": str(report.folder), "left_out": parts.left_out, **how}

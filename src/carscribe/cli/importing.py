@@ -93,7 +93,7 @@ def captions(
     from carscribe.catalog.workspace import write_workspace
     from carscribe.errors import InputError
     from carscribe.importing.captions import find_captions
-    from carscribe.importing.taking import CaptionRequest, take_captions
+    from carscribe.importing.taking import CaptionRequest, look_ahead, take_captions
     from carscribe.interrupts import finish_first
     from carscribe.terminal.imported import captions_json, counted, show_captions
     from carscribe.terminal.screen import Screen
@@ -112,13 +112,16 @@ def captions(
         approved=approved,
         author=author,
     )
-    screen = Screen(quiet=as_json)
-    with (
-        write_workspace(workspace, create=True, say=screen.say) as opened,
-        finish_first() as stopped,
-        counted(screen, "captions") as seen,
-    ):
-        found = take_captions(opened, request, seen=seen, stopped=stopped)
+    screen, ahead = Screen(quiet=as_json), look_ahead(request)
+    if ahead.some:
+        with (
+            write_workspace(workspace, create=True, say=screen.say) as opened,
+            finish_first() as stopped,
+            counted(screen, "captions") as seen,
+        ):
+            found = take_captions(opened, ahead, seen=seen, stopped=stopped)
+    else:
+        found = ahead.none_taken()
     if as_json:
         print_json(captions_json(found))
     else:

@@ -173,23 +173,21 @@ def correct(
     as_json: AsJson = False,
 ) -> None:
     """Take verdicts and corrections from a file. They outlive every later run."""
-    from carscribe.catalog.verdicts import COLUMNS, VerdictRow
+    from carscribe.catalog.verdicts import VerdictRow
     from carscribe.catalog.verdicts import correct as take
     from carscribe.catalog.workspace import write_workspace
     from carscribe.errors import MetadataError, VerdictsError
     from carscribe.photos.rows import plain_text
-    from carscribe.photos.tables import one_row_of, read_table
+    from carscribe.photos.tables import as_one_row, read_table
     from carscribe.terminal.screen import Screen
 
     screen = Screen(quiet=as_json)
     try:
-        table = read_table(file)
+        table = as_one_row(read_table(file))
     except MetadataError as error:
         raise VerdictsError(str(error)) from None
     if not table:
         raise VerdictsError(f"{file} has no rows.")
-    if all(row.key in COLUMNS and not row.fields for row in table):  # a file of one object, which is one row
-        table = [one_row_of(table)]
     rows = [
         VerdictRow(where=row.where, values={key.strip(): plain_text(value) or "" for key, value in row.fields.items()})
         for row in table

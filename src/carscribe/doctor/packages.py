@@ -14,10 +14,13 @@ NOT_FOR_USERS = frozenset({"all", "dev"})
 PURPOSE: Mapping[str, str] = {
     "local": "running a model on this machine",
     "parquet": "reading and writing Parquet",
-    "review": "the review pages",
     "train": "fine-tuning",
     "collect": "collecting photos from sites",
-    "ray": "running on a cluster",
+    "check": "finding photos that spoil a set",
+    "privacy": "hiding faces in exports",
+    "plates": "hiding number plates in exports",
+    "qlora": "fine-tuning in 4 bits",
+    "demo": "drawing the cars that the demo model learns from",
 }
 
 

@@ -24,8 +24,7 @@ def load_for_training(checkpoint: Checkpoint, settings: Settings, *, device: str
     LoRA trains beside weights in bfloat16 (4-bit with qlora), and so does a projector, which itself is in float32; full
     training keeps all weights in float32, and computes in bfloat16 on a GPU.
 
-    Raises: CheckpointError when it does not load; MissingExtraError for qlora without bitsandbytes; InputError for a
-        GPU that cannot do what the settings want.
+    Raises: CheckpointError when it does not load; InputError for a GPU that cannot do what the settings want.
     """
     if device.startswith("cuda") and settings.dtype != "float32" and not torch.cuda.is_bf16_supported(False):
         raise InputError('This GPU has no bfloat16: set dtype = "float32" in --config.')
@@ -34,8 +33,10 @@ def load_for_training(checkpoint: Checkpoint, settings: Settings, *, device: str
 
     register_training_attention()
     logging.disable_progress_bar()
+    # The trainer sets the model's end tokens to the tokenizer's and warns of it; what is written has the checkpoint's.
+    logging.get_logger("transformers.trainer_utils").setLevel(logging.ERROR)
     how = TRAINING_ATTENTION if settings.rows == "packed" else "sdpa"
-    more: dict[str, Any] = {"quantization_config": _four_bits(device)} if settings.train == "qlora" else {}
+    more: dict[str, Any] = {"quantization_config": _four_bits()} if settings.train == "qlora" else {}
     try:
         model = InternVLForConditionalGeneration.from_pretrained(
             checkpoint.folder,
@@ -88,14 +89,8 @@ def _learns(name: str, settings: Settings) -> bool:
     return settings.train == "full"
 
 
-def _four_bits(device: str) -> Any:
-    """Weights in 4 bits. Raises: MissingExtraError without bitsandbytes; InputError without a GPU."""
-    from importlib.util import find_spec
-
-    if not device.startswith("cuda"):
-        raise InputError('train = "qlora" needs a GPU. On a CPU use train = "lora".')
-    if find_spec("bitsandbytes") is None:
-        raise MissingExtraError("Training beside weights of 4 bits", extra="qlora")
+def _four_bits() -> Any:
+    """Weights in 4 bits."""
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(

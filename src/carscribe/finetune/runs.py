@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +173,10 @@ def _new_checkpoint(new: NewModel | None, folder: Path, data: Data, say: Say) ->
 
 
 def _check(model: str | None, settings: Settings, device: str | None) -> None:
-    """Refuse what cannot be begun before anything is read or written. Raises: InputError."""
+    """Refuse what cannot be begun before anything is read or written.
+
+    Raises: InputError; MissingExtraError for qlora without bitsandbytes.
+    """
     import torch
 
     if model is None and settings.new_model is None:
@@ -187,6 +191,11 @@ def _check(model: str | None, settings: Settings, device: str | None) -> None:
         )
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("torch sees no GPU here. See what carscribe doctor says, or train with --device cpu.")
+    if settings.train == "qlora":
+        if device == "cpu" or not torch.cuda.is_available():
+            raise InputError('train = "qlora" (--stage qlora) needs a GPU. On a CPU take lora.')
+        if find_spec("bitsandbytes") is None:
+            raise MissingExtraError("Training beside weights of 4 bits", extra="qlora")
 
 
 def check_fsdp(settings: Settings, environment: Mapping[str, str], *, on_gpu: bool) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from carscribe.catalog.entries import PromptSet
@@ -58,18 +58,40 @@ class ImportedCaptions:
     finished: bool
 
 
-def take_captions(
-    workspace: Workspace,
-    request: CaptionRequest,
-    *,
-    seen: Callable[[int], None] = lambda _: None,
-    stopped: Callable[[], bool] = lambda: False,
-) -> ImportedCaptions:
-    """Take captions in, a transaction a batch. The same again changes nothing, and goes on after a kill.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionsAhead:
+    """Captions about to be taken. The first batch of them was read, so that what cannot be taken at all is known.
 
-    `seen` is told how many were looked at since it was last told; when `stopped` says so, the batch is the last one.
+    `captions` are all of them, `some` says whether there is one; `left_out` grows as they are read.
+    """
 
-    Raises: InputError, RecipeError before the first batch; MetadataError, WorkspaceError later: what came before stays.
+    request: CaptionRequest
+    origin: str
+    recipe: Recipe
+    question: Question
+    captions: Iterator[Caption]
+    some: bool
+    left_out: LeftOut
+
+    def none_taken(self) -> ImportedCaptions:
+        """What is to be said where none is there: no workspace needs to be made for it."""
+        return self._became(Taken(), finished=True)
+
+    def _became(self, taken: Taken, *, finished: bool) -> ImportedCaptions:
+        return ImportedCaptions(
+            origin=self.origin,
+            recipe=self.recipe.id,
+            question=self.question.id,
+            taken=taken,
+            left_out=self.left_out,
+            finished=finished,
+        )
+
+
+def look_ahead(request: CaptionRequest) -> CaptionsAhead:
+    """Look for the captions, before there is a workspace for them.
+
+    Raises: InputError, RecipeError, MetadataError.
     """
     origin = request.origin or request.source.origin
     if not _ORIGIN.fullmatch(origin):
@@ -80,50 +102,68 @@ def take_captions(
     if request.language:
         check_languages(recipe, [request.language])
     question = _question(recipe, request.question)
+    left_out = LeftOut()
+    found = read_captions(request.source, left_out, column=request.column, keys=request.keys)
+    captions = (_caption(each, request.language or _language(each.text, recipe)) for each in found)
+    first = list(islice(captions, BATCH))
+    if not first and left_out == LeftOut():
+        raise InputError(f"{request.source.table or request.source.folder} has no caption of any of the photos.")
+    return CaptionsAhead(
+        request=request,
+        origin=origin,
+        recipe=recipe,
+        question=question,
+        captions=chain(first, captions),
+        some=bool(first),
+        left_out=left_out,
+    )
+
+
+def take_captions(
+    workspace: Workspace,
+    request: CaptionRequest | CaptionsAhead,
+    *,
+    seen: Callable[[int], None] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> ImportedCaptions:
+    """Take captions in, a transaction a batch. The same again changes nothing, and goes on after a kill.
+
+    `seen` is told how many were looked at since it was last told; when `stopped` says so, the batch is the last one.
+
+    Raises: as `look_ahead`, before the first batch; MetadataError, WorkspaceError later: what came before stays.
+    """
+    ahead = look_ahead(request) if isinstance(request, CaptionRequest) else request
+    asked = ahead.request
     prompters: dict[Language, Prompter] = {}
 
     def sets(metadata: Metadata, language: Language) -> tuple[PromptSet, ...]:
         if language not in prompters:
-            prompters[language] = Prompter([recipe], [language], frozenset())
+            prompters[language] = Prompter([ahead.recipe], [language], frozenset())
         return prompters[language].sets(metadata)
 
     wanted = CaptionsWanted(
-        source=origin,
-        recipe=recipe.id,
-        question=question.id,
+        source=ahead.origin,
+        recipe=ahead.recipe.id,
+        question=ahead.question.id,
         sets=sets,
         identify=_identified,
-        replace=request.replace,
-        approved=request.approved,
-        author=request.author,
+        replace=asked.replace,
+        approved=asked.approved,
+        author=asked.author,
     )
-    left_out = LeftOut()
     keeper = CaptionKeeper(workspace, wanted)
-    found = read_captions(request.source, left_out, column=request.column, keys=request.keys)
-    captions = (_caption(each, request.language or _language(each.text, recipe)) for each in found)
-    finished = is_empty = False
+    finished = False
     try:
-        is_empty = (batch := list(islice(captions, BATCH))) == [] and left_out == LeftOut()
-        while batch:
+        while batch := list(islice(ahead.captions, BATCH)):
             keeper.keep(batch)
             seen(len(batch))
             if stopped():
                 break
-            batch = list(islice(captions, BATCH))
         else:
             finished = True
     finally:
         keeper.close()
-    if is_empty:
-        raise InputError(f"{request.source.table or request.source.folder} has no caption of any of the photos.")
-    return ImportedCaptions(
-        origin=origin,
-        recipe=recipe.id,
-        question=question.id,
-        taken=keeper.taken,
-        left_out=left_out,
-        finished=finished,
-    )
+    return ahead._became(keeper.taken, finished=finished)
 
 
 def _caption(found: FoundCaption, language: Language) -> Caption:

@@ -7,7 +7,7 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -57,9 +57,20 @@ def read_table(path: Path) -> list[RawRow]:
             raise MetadataError(f"{path} ends in {other or 'no suffix'}: tables are read from {known}. Rename it.")
 
 
-def one_row_of(rows: list[RawRow]) -> RawRow:
+def one_row_of(rows: Sequence[RawRow]) -> RawRow:
     """The row that a file of one object holds, whose keys were taken to lead to rows: JSON lines of one line, say."""
     return RawRow(where="line 1", fields={str(row.key): row.fields or row.bare for row in rows})
+
+
+def as_one_row(rows: Sequence[RawRow]) -> list[RawRow]:
+    """Rows, where an object is a row and never keyed by file: a file of one line of JSON is that one row.
+
+    >>> as_one_row([RawRow(where="key 'photo'", key="photo", bare="a.jpg"), RawRow(where="", key="x0", bare=3)])
+    [RawRow(where='line 1', fields={'photo': 'a.jpg', 'x0': 3}, key=None, bare=None)]
+    """
+    if not rows or any(row.key is None or row.fields for row in rows):
+        return list(rows)
+    return [one_row_of(rows)]
 
 
 def _read_text(path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from carscribe.errors import InputError
-from carscribe.photos.tables import TABLE_SUFFIXES, one_row_of, read_table
+from carscribe.photos.tables import TABLE_SUFFIXES, as_one_row, read_table
 from carscribe.plaintext import plain_line
 from carscribe.privacy.boxes import Box
 from carscribe.records import PhotoFile
@@ -51,9 +51,7 @@ def read_boxes(path: Path) -> ListedBoxes:
         raise InputError(f"{path} ends in {path.suffix or 'no suffix'}: boxes are read from {known}. A row is {_ROW}")
     boxes: dict[str, list[Box]] = defaultdict(list)
     problems: list[str] = []
-    rows = read_table(path)
-    if {"photo", "kind"} <= {row.key for row in rows if not row.fields}:  # a file of one box
-        rows = [one_row_of(rows)]
+    rows = as_one_row(read_table(path))
     for row in rows:
         try:
             photo, box = _box(row.fields)

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from carscribe.catalog.imported import Taken
 from carscribe.importing.taking import ImportedCaptions
 from carscribe.importing.unpacking import CARS_FILE, IMAGES, ImportedPhotos
 from carscribe.named import Named
@@ -55,6 +56,8 @@ def show_captions(screen: Screen, workspace: Path, photos: Path, found: Imported
         show_named(screen, head, named, why)
     if not found.finished:
         screen.warn("Stopped: what was taken is kept. The same command goes on.")
+    if taken == Taken():  # then there may be no workspace
+        return
     name = shlex.quote(str(workspace))
     screen.row("Next", f"carscribe describe {shlex.quote(str(photos))} -w {name} --recipe {found.recipe}")
     screen.row("", f"carscribe export {name} --format kohya --budget clip --to captions")

@@ -48,7 +48,12 @@ class Screen:
 
 
 def _row(head: str, text: str) -> Text:
-    return Text.assemble((f"{plain_line(head):<{HEAD_CELLS}}", "bold"), plain_line(text))
+    """A head and what it is of, in a column of their own; a longer head takes the room that it needs.
+
+    >>> _row("Photos", "7 found").plain, _row("tokenizer.json:1024", "4 of 1024 tokens").plain
+    ('Photos     7 found', 'tokenizer.json:1024 4 of 1024 tokens')
+    """
+    return Text.assemble((f"{plain_line(head):<{HEAD_CELLS - 1}} ", "bold"), plain_line(text))
 
 
 def gib(size_bytes: float) -> str:
