@@ -19,7 +19,7 @@ from carscribe.plaintext import plain_line
 
 FAMILY_NAMES = "OpenGVLab/InternVL3-{1B,2B,8B,14B,38B,78B}-hf"
 
-OTHERWISE = "Or name the folder of a downloaded checkpoint in its place, or demo, the small model that comes along."
+OTHERWISE = "Or name the folder of a downloaded checkpoint in its place; describe --model demo needs none."
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 """A full disk, a limit on file sizes, a quota."""
