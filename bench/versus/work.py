@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +84,9 @@ def parser(description: str | None, *, seconds: float) -> argparse.ArgumentParse
 
 
 def write(to: Path, figures: dict[str, Any], *packages: str) -> None:
-    """The figures so far, with the machine and the versions of `packages` too."""
+    """The figures so far, with the machine and the versions of `packages`, which were imported."""
     command = " ".join(["python", *sys.argv])
-    versions = {package: version(package) for package in packages}
+    versions = {package: getattr(sys.modules[package], "__version__", None) for package in packages}
     to.write_text(json.dumps(about(command) | versions | figures, indent=1) + "\n")
 
 
