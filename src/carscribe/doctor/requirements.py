@@ -1,16 +1,15 @@
-"""The version ranges that Carscribe's own metadata asks for, and whether a version is in one. Pure.
-
-Only what its pyproject.toml uses: `>=`, `<`, `==` and `extra ==`. `packaging` would do more, and is no base dependency.
-"""
+"""The version ranges that a distribution's own metadata asks for, and whether a version is in one. Pure."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*\(?([^;)]*)\)?\s*(?:;(.*))?$")
-_EXTRA = re.compile(r"""^\s*extra\s*==\s*['"]([^'"]+)['"]\s*$""")
-_VERSION = re.compile(r"v?(\d+(?:\.\d+)*)(?:[._-]?(a|b|c|rc|alpha|beta|pre|preview|dev))?", re.IGNORECASE)
-_CLAUSE = re.compile(r"(>=|<=|==|!=|~=|<|>)\s*([^,\s]+)")
+from packaging.requirements import InvalidRequirement
+from packaging.requirements import Requirement as Line
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion
+
+_EXTRA = re.compile(r"""\bextra\s*==\s*["']([^"']+)["']""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,22 +26,24 @@ class Requirement:
 
 
 def parse_requirements(lines: Iterable[str]) -> list[Requirement]:
-    """The requirements of a distribution, those left out that depend on anything but an extra.
+    """The requirements of a distribution, those left out that another system or Python has.
 
     >>> [str(r) for r in parse_requirements(["rich>=13.9", "torch<2.14,>=2.11; extra == 'local'", "x; os_name == 'y'"])]
     ['rich>=13.9', 'torch>=2.11,<2.14']
+    >>> parse_requirements(['faces; (python_version > "3" and os_name != "y") and extra == "privacy"'])[0].extra
+    'privacy'
     """
     found = []
     for line in lines:
-        match = _REQUIREMENT.match(line)
-        if match is None:
+        try:
+            wanted = Line(line)
+        except InvalidRequirement:
             continue
-        marker = (match[3] or "").strip()
-        extra = _EXTRA.match(marker)
-        if marker and extra is None:
-            continue
-        clauses = sorted((part.strip() for part in match[2].split(",") if part.strip()), key=lambda c: c[0] != ">")
-        found.append(Requirement(name=match[1], specifier=",".join(clauses), extra=extra[1] if extra else None))
+        match = _EXTRA.search(str(wanted.marker))
+        extra = match[1] if match else None
+        if wanted.marker is None or wanted.marker.evaluate({"extra": extra or ""}):
+            clauses = sorted(map(str, wanted.specifier), key=lambda clause: (clause[0] != ">", clause))
+            found.append(Requirement(name=wanted.name, specifier=",".join(clauses), extra=extra))
     return found
 
 
@@ -54,35 +55,7 @@ def is_within(version: str, specifier: str) -> bool:
     >>> is_within("2.11.0a0+5228986", ">=2.11"), is_within("0.26.0", "==0.26.0"), is_within("anything", "")
     (False, True, True)
     """
-    return all(_holds(_key(version), operator, bound) for operator, bound in _CLAUSE.findall(specifier))
-
-
-def _holds(version: tuple[tuple[int, ...], bool], operator: str, bound: str) -> bool:
-    if operator == "==" and bound.endswith(".*"):
-        wanted = _key(bound)[0]
-        return version[0][: len(wanted)] == wanted
-    other = _key(bound)
-    match operator:
-        case ">=" | "~=":
-            return version >= other
-        case "<=":
-            return version <= other
-        case "==":
-            return version == other
-        case "!=":
-            return version != other
-        case ">":
-            return version > other
-        case _:
-            return version < other
-
-
-def _key(version: str) -> tuple[tuple[int, ...], bool]:
-    """Release numbers without trailing zeros, and whether it is a final release."""
-    match = _VERSION.match(version.strip())
-    if match is None:
-        return (), False
-    numbers = [int(part) for part in match[1].split(".")]
-    while numbers and not numbers[-1]:
-        numbers.pop()
-    return tuple(numbers), match[2] is None
+    try:
+        return not specifier or SpecifierSet(specifier).contains(version, prereleases=True)
+    except InvalidVersion:
+        return False
