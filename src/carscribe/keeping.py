@@ -17,7 +17,7 @@ from carscribe.catalog.entries import Condition, Provenance
 from carscribe.catalog.files import ids_of
 from carscribe.catalog.planning import plan_work
 from carscribe.catalog.reading import KeptPhoto, kept_photos
-from carscribe.catalog.remembering import with_known_metadata
+from carscribe.catalog.remembering import KnownPhotos, knows_metadata
 from carscribe.catalog.status import RunEntry, last_run
 from carscribe.catalog.work import Ask, Work
 from carscribe.catalog.workspace import Workspace, write_workspace
@@ -30,7 +30,6 @@ from carscribe.flags import flags_of_photo
 from carscribe.memory import held_of
 from carscribe.photos.tiles import choose_grid
 from carscribe.pipeline import ModelRequest, Prompter, ReadSettings, RunPlan, ask, tiling_for
-from carscribe.plaintext import counted
 from carscribe.records import Answer, EngineCard, JudgedAnswer, PhotoFile, PhotoResult, Prompt
 from carscribe.tally import Tally
 
@@ -161,13 +160,10 @@ def _as_before(model: ModelRequest, before: RunEntry, say: Callable[[str], None]
 
 
 def _with_known_metadata(workspace: Workspace, plan: RunPlan, say: Callable[[str], None]) -> RunPlan:
-    if plan.metadata_match is not None:
+    if plan.metadata_match is not None or not knows_metadata(workspace):
         return plan
-    remembered = with_known_metadata(workspace, plan.files)
-    if remembered.count:
-        photos = counted(remembered.count, "photo")
-        say(f"Metadata of {photos}, as the workspace has it from an earlier run. Another: --metadata FILE.")
-    return replace(plan, files=remembered.photos)
+    say("Photos keep the names and kinds that the workspace has of them. Others: --metadata FILE.")
+    return replace(plan, files=KnownPhotos(workspace, plan.files))
 
 
 def ask_missing(

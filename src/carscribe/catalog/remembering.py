@@ -1,47 +1,64 @@
 """What was crawled with files, as the catalogue has it from an earlier run: for a run that brings no metadata."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from carscribe.catalog.database import PAGE, marks
 from carscribe.catalog.files import CatalogPath, Paths, metadata_of, size_of
 from carscribe.catalog.workspace import Workspace
-from carscribe.found import PhotoList, Photos
-from carscribe.records import Metadata
+from carscribe.found import Block, PhotoList, Photos
+from carscribe.records import Metadata, PhotoFile
 
 _IS_CRAWLED = "(name NOTNULL OR kind NOTNULL OR extra <> '{}')"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
-    """Photos of which `count` have metadata that the catalogue had."""
-
-    photos: Photos
-    count: int = 0
+def knows_metadata(workspace: Workspace) -> bool:
+    """Whether anything was crawled with any file of the catalogue."""
+    found = workspace.connection.execute(f"SELECT EXISTS (SELECT 1 FROM files WHERE {_IS_CRAWLED})")
+    return bool(found.fetchone()[0])
 
 
-def with_known_metadata(workspace: Workspace, photos: Photos) -> Remembered:
-    """The photos; one without metadata has what was crawled with its file before, also where that was moved.
+class KnownPhotos:
+    """Photos; one without metadata has what was crawled with its file before, also where that was moved.
 
-    Photos are held one by one only where the catalogue has metadata at all.
+    It is looked up a block at a time whenever it is asked for, so that a million photos are not held one by one.
     """
-    has_any = workspace.connection.execute(f"SELECT EXISTS (SELECT 1 FROM files WHERE {_IS_CRAWLED})").fetchone()[0]
-    if not has_any:
-        return Remembered(photos=photos)
-    files = PhotoList(photos)
-    paths = Paths()
-    places = [path for block in files.blocks() for path in paths.of(block.folders)]
-    known = _known(workspace, places)
-    new = {path: file.key for file, path in zip(files, places, strict=True) if path not in known}
-    known |= _moved(workspace, new)
-    found = {
-        number: known[path]
-        for number, (file, path) in enumerate(zip(files, places, strict=True))
-        if file.metadata == Metadata() and known.get(path)
-    }
-    remembered = (replace(file, metadata=found.get(number) or file.metadata) for number, file in enumerate(files))
-    return Remembered(photos=PhotoList(remembered), count=len(found))
+
+    def __init__(self, workspace: Workspace, photos: Photos) -> None:
+        self._workspace, self._photos, self._paths = workspace, photos, Paths()
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def __getitem__(self, place: int, /) -> PhotoFile:
+        file = self._photos[place]
+        (block,) = PhotoList([file]).blocks()
+        (metadata,) = self._of(block)
+        return file if metadata == file.metadata else replace(file, metadata=metadata)
+
+    def __iter__(self) -> Iterator[PhotoFile]:
+        return map(self.__getitem__, range(len(self)))
+
+    def blocks(self) -> Iterator[Block]:
+        """As `Photos.blocks`."""
+        nothing = Metadata()
+        for block in self._photos.blocks():
+            metadata = self._of(block)
+            yield replace(block, metadata=metadata if any(each != nothing for each in metadata) else None)
+
+    def _of(self, block: Block) -> list[Metadata]:
+        """The metadata of a block's photos: their own, else what is known."""
+        nothing = Metadata()
+        own = block.metadata or [nothing] * len(block.keys)
+        places = self._paths.of(block.folders)
+        known = _known(self._workspace, places)
+        new = {path: key for path, key in zip(places, block.keys, strict=True) if path not in known}
+        moved = _moved(self._workspace, new) if new else {}
+        return [
+            mine if mine != nothing else known.get(path) or moved.get(path) or nothing
+            for mine, path in zip(own, places, strict=True)
+        ]
 
 
 def _known(workspace: Workspace, paths: Sequence[CatalogPath]) -> dict[CatalogPath, Metadata | None]:
@@ -56,7 +73,7 @@ def _known(workspace: Workspace, paths: Sequence[CatalogPath]) -> dict[CatalogPa
     return known
 
 
-def _moved(workspace: Workspace, new: dict[CatalogPath, str]) -> dict[CatalogPath, Metadata]:
+def _moved(workspace: Workspace, new: Mapping[CatalogPath, str]) -> dict[CatalogPath, Metadata]:
     """What was crawled with files that are new here, by their paths: of a file of that key and size that is gone."""
     path_of = {key: path for path, key in new.items()}
     keys = list(path_of)
