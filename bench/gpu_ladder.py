@@ -293,7 +293,7 @@ def flat(engine: LocalEngine, photos: Path, options: argparse.Namespace) -> dict
 
 
 def main() -> None:
-    """One of the two, into its JSON; or a picture of it."""
+    """One of the two, into its JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--size", default="8B")

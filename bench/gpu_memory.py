@@ -16,9 +16,8 @@ batches of the planned size go through the ladder, answers that are none asked a
 int8, more by bfloat16; "16:fp8" is 16 by fp8.
 
 Each row is written as it ends: gpu_memory.json has all of a run, and unless $OUT is set (few files come back from
-there) each has a file in results/memory besides; --split makes those of a gpu_memory.json, and
-predicts anew. Nothing is begun that may
-not end within --seconds.
+there) each has a file in results/memory besides; --split makes those of a gpu_memory.json, and predicts anew. Nothing
+is begun that may not end within --seconds.
 """
 
 import argparse

@@ -191,6 +191,14 @@ def test_a_photo_of_the_same_name_elsewhere_is_not_given_the_name_of_a_car(ask: 
     assert results[0].file.metadata.name is None
 
 
+def test_a_damaged_catalogue_is_told_where_it_is_looked_up_for_names(ask: Ask, tmp_path: Path) -> None:
+    ask()
+    with closing(sqlite3.connect(tmp_path / "공간" / "catalog.sqlite")) as connection:
+        connection.execute("ALTER TABLE files RENAME COLUMN kind TO lost")
+    with pytest.raises(WorkspaceError, match="no such column"):
+        ask()
+
+
 @pytest.mark.parametrize(
     ("change", "asked"),
     [

@@ -53,13 +53,17 @@ def addresses(found: SitemapRead) -> list[str]:
         (urlset("https://example.com/1", before='\n\n<?xml version="1.0" encoding="UTF-8"?>'), ["/1"]),
         (urlset("https://example.com/?a=1&b=2", "https://example.com/?a=1&amp;b=3"), ["/?a=1&b=2", "/?a=1&b=3"]),
         (urlset("<![CDATA[https://example.com/?a=1&b=2]]>"), ["/?a=1&b=2"]),
+        (urlset("<![CDATA[https://example.com/?a=1&b=2]]>", "/?a=1&c=2"), ["/?a=1&b=2", "/?a=1&c=2"]),
         (urlset("https://example.com/차#top", "/relative"), ["/%EC%B0%A8", "/relative"]),
         (urlset("/차", before='<?xml version="1.0" encoding="utf-16"?>').encode("utf-16"), ["/%EC%B0%A8"]),
         (urlset("mailto:x@y", "javascript:x", "http://[bad", "", "https://example.com/a.jpg"), []),
         ("<urlset><url><image><loc>https://example.com/1</loc></image></url></urlset>", []),
         ("<urlset/>", []),
     ],
-    ids=["plain", "gzip", "blank lines", "ampersands", "cdata", "hangul", "utf-16", "no pages", "of an image", "empty"],
+    ids=[
+        "plain", "gzip", "blank lines", "ampersands", "cdata", "cdata and not", "hangul", "utf-16", "no pages",
+        "of an image", "empty",
+    ],
 )  # fmt: skip
 def test_a_sitemap_names_pages(text: str | bytes, expected: list[str]) -> None:
     found = read(text)
@@ -281,6 +285,14 @@ def test_what_is_wrong_with_sitemaps_is_told(serve_site: ServeSite, tmp_path: Pa
     assert found["/big.xml"] == "larger than 1 MB unpacked (sitemap.max_megabytes)"
     assert found["/big.html"] == "larger than 1 MB (sitemap.max_megabytes)"
     assert (collected.cars, site.requests["/deep/3.xml"], site.requests["/sitemap/cars-2.xml.gz"]) == (2, 0, 1)
+
+
+def test_a_robots_txt_that_sends_on_names_sitemaps(serve_site: ServeSite, tmp_path: Path) -> None:
+    local = serve_site(site=Answering(cars=2))
+    local.site.replies["/ko/robots"] = [Site.answer(local.site, "/robots.txt")]  # type: ignore[attr-defined]
+    local.site.replies["/robots.txt"] = [Reply(status=301, headers=(("Location", "/ko/robots"),))]  # type: ignore[attr-defined]
+    collected = collect(by_sitemap(local, '"{base}/robots.txt"'), tmp_path)
+    assert (collected.cars, collected.waiting) == (2, 0)
 
 
 def test_a_robots_txt_without_sitemaps_is_told(serve_site: ServeSite, tmp_path: Path) -> None:

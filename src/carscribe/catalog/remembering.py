@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from carscribe.catalog.database import PAGE, marks
+from carscribe.catalog.database import PAGE, marks, translated
 from carscribe.catalog.files import CatalogPath, Paths, metadata_of, size_of
 from carscribe.catalog.workspace import Workspace
 from carscribe.found import Block, PhotoList, Photos
@@ -14,15 +14,17 @@ _IS_CRAWLED = "(name NOTNULL OR kind NOTNULL OR extra <> '{}')"
 
 
 def knows_metadata(workspace: Workspace) -> bool:
-    """Whether anything was crawled with any file of the catalogue."""
-    found = workspace.connection.execute(f"SELECT EXISTS (SELECT 1 FROM files WHERE {_IS_CRAWLED})")
-    return bool(found.fetchone()[0])
+    """Whether anything was crawled with any file of the catalogue. Raises: WorkspaceError."""
+    with translated(workspace.path):
+        found = workspace.connection.execute(f"SELECT EXISTS (SELECT 1 FROM files WHERE {_IS_CRAWLED})")
+        return bool(found.fetchone()[0])
 
 
 class KnownPhotos:
     """Photos; one without metadata has what was crawled with its file before, also where that was moved.
 
-    It is looked up a block at a time whenever it is asked for, so that a million photos are not held one by one.
+    It is looked up a block at a time whenever it is asked for, so that a million photos are not held one by one. To ask
+    for a photo raises WorkspaceError where the catalogue cannot be read.
     """
 
     def __init__(self, workspace: Workspace, photos: Photos) -> None:
@@ -52,9 +54,10 @@ class KnownPhotos:
         nothing = Metadata()
         own = block.metadata or [nothing] * len(block.keys)
         places = self._paths.of(block.folders)
-        known = _known(self._workspace, places)
-        new = {path: key for path, key in zip(places, block.keys, strict=True) if path not in known}
-        moved = _moved(self._workspace, new) if new else {}
+        with translated(self._workspace.path):
+            known = _known(self._workspace, places)
+            new = {path: key for path, key in zip(places, block.keys, strict=True) if path not in known}
+            moved = _moved(self._workspace, new) if new else {}
         return [
             mine if mine != nothing else known.get(path) or moved.get(path) or nothing
             for mine, path in zip(own, places, strict=True)

@@ -174,7 +174,9 @@ class CarSpider(Spider):
             self._reports.say("page", page_report(address, page, links))
 
     def _read_sitemap(self, address: Address, response: Response) -> None:
-        read = read_sitemap(self.site, response.url, response.body)
+        # A robots.txt is one wherever it was sent on to for its rules.
+        url = address.url if is_robots_txt(address) else response.url
+        read = read_sitemap(self.site, url, response.body)
         pages: list[tuple[str, AddressRole]] = [(url, role) for url, role in read.pages if self._is_ours(url)]
         # A robots.txt vouches for sitemaps anywhere, an index for those of its own host.
         sitemaps = [

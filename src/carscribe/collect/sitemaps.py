@@ -20,7 +20,10 @@ _MAX_TAGS = 3_000_000
 """A file of 50 MB with the shortest addresses has fewer; 3,000,000 empty elements take 400 MB and some seconds."""
 
 _GZIP = b"\x1f\x8b\x08"
-_BARE_AMPERSAND = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")
+_CDATA_OR_BARE_AMPERSAND = re.compile(
+    rb"<!\[CDATA\[(?:.*?\]\]>|.*)|&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)", re.DOTALL
+)
+"""In CDATA an ampersand is written bare, and stays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +113,12 @@ def _is_taken(url: str, patterns: list[str], key: str, matched: dict[str, bool])
 def _escaped(body: bytes) -> bytes:
     """XML in which an ampersand that stands for itself is written as one: many addresses have it bare.
 
-    >>> _escaped(b"<loc>/?a=1&b=2&amp;c=3</loc>")
-    b'<loc>/?a=1&amp;b=2&amp;c=3</loc>'
+    >>> _escaped(b"<loc>/?a=1&b=2&amp;c=3</loc><loc><![CDATA[/?a=1&b=2]]></loc>")
+    b'<loc>/?a=1&amp;b=2&amp;c=3</loc><loc><![CDATA[/?a=1&b=2]]></loc>'
     """
-    if b"<![CDATA[" in body or b"\0" in body[:100]:  # there it is written so; UTF-16
+    if b"\0" in body[:100]:  # UTF-16
         return body
-    return _BARE_AMPERSAND.sub(b"&amp;", body)
+    return _CDATA_OR_BARE_AMPERSAND.sub(lambda found: b"&amp;" if found[0] == b"&" else found[0], body)
 
 
 def _damage(sitemap: Sitemap) -> str | None:

@@ -64,7 +64,7 @@ class FusedLayer(nn.Module):
 
 
 class PatchProjection(nn.Module):
-    """A convolution over patches that do not overlap, as one product: cuDNN's takes several times as long on a GPU."""
+    """A convolution over patches that do not overlap, as one product: cuDNN's ran without tensor cores on an H100."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         """The weights are copied. Raises: ValueError for a convolution whose stride is not its kernel's size."""
