@@ -150,9 +150,10 @@ def main() -> None:
         "settings": tomllib.loads(options.config.read_text("utf-8")),
     }
     print(json.dumps(figures, indent=1))
-    more = "" if options.measure == TO_MEASURE else f" --measure {options.measure}"
-    name = f"closed_loop{more.replace(' --measure ', '_')}"
-    print(record(name, figures, command=f"python bench/closed_loop.py{more}"))
+    name, command = "closed_loop", "python bench/closed_loop.py"
+    if options.measure != TO_MEASURE:
+        name, command = f"{name}_{options.measure}", f"{command} --measure {options.measure}"
+    print(record(name, figures, command=command))
 
 
 def share_right(answered: Judged, photos: list[str]) -> float:

@@ -119,8 +119,7 @@ def main() -> None:
         format_, images, folder, count, to = given.one
         write_one(format_, images, Path(folder), int(count), Path(to))
         return
-    if given.folder:
-        Path(given.folder).mkdir(parents=True, exist_ok=True)
+    given.folder.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="carscribe-bench-", dir=given.folder))
     rows, workspaces = [], []
     try:

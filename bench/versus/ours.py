@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,14 +143,8 @@ def main() -> None:
             warm = run(engine, take(files, 0, batch + batch // 4), work, tiles, options.work)
             figures.setdefault("warm_up_s", warm["seconds"])
             wanted = max(2 * batch, round(options.seconds * 1.4 * warm["photos_per_s"]))
-            row = lasting(
-                lambda count, work=work, tiles=tiles, files=files: run(  # type: ignore[misc]
-                    engine, take(files, len(files) - count, count), work, tiles, options.work
-                ),
-                wanted,
-                most=len(files),
-                seconds=options.seconds,
-            )
+            measured = partial(run, engine, work=work, tiles=tiles, folder=options.work)
+            row = lasting(measured, files, wanted, seconds=options.seconds)
             figures["rows"].append({"work": work, "tiles": tiles, "batch": batch, **row})
             print(json.dumps(figures["rows"][-1]), flush=True)
             write(options.to, figures)

@@ -56,12 +56,6 @@ class Contender:
             seed=0,
         )
 
-    def run_of(
-        self, files: list[Path], asked: tuple[Question, ...], tiles: int, way: str, count: int
-    ) -> dict[str, Any]:
-        """A row of the first `count`."""
-        return self.run(take(files, 0, count), asked, tiles, way)
-
     def run(self, files: list[Path], asked: tuple[Question, ...], tiles: int, way: str) -> dict[str, Any]:
         """One row: seconds of reading and of generating."""
         from vllm import SamplingParams
@@ -131,12 +125,9 @@ def main() -> None:
             for way in options.ways if len(questions(work)) > 1 else ["photo"]:
                 asked = (together(work),) if way == "json" else questions(work)
                 warm = contender.run(take(files, 0, min(len(files), options.warm)), asked, tiles, way)
-                row = lasting(
-                    partial(contender.run_of, files, asked, tiles, way),
-                    max(24, round(options.seconds * 1.2 * warm["photos_per_s"])),
-                    most=len(files),
-                    seconds=options.seconds,
-                )
+                wanted = max(24, round(options.seconds * 1.2 * warm["photos_per_s"]))
+                measured = partial(contender.run, asked=asked, tiles=tiles, way=way)
+                row = lasting(measured, files, wanted, seconds=options.seconds)
                 figures["rows"].append({"work": work, "way": way, "tiles": tiles, **row})
                 print(json.dumps(figures["rows"][-1]), flush=True)
                 write(options.to, figures, "vllm")

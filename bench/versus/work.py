@@ -125,14 +125,16 @@ def together(work: str) -> Question:
     return Question(text=text, parts=asked)
 
 
-def lasting(run: Callable[[int], dict[str, Any]], count: int, *, most: int, seconds: float) -> dict[str, Any]:
-    """The row of `run` with `count` photos, or with more, at most `most`, until it has lasted so many `seconds`.
+def lasting(
+    run: Callable[[list[Path]], dict[str, Any]], files: Sequence[Path], count: int, *, seconds: float
+) -> dict[str, Any]:
+    """The row of `run` with the last `count` of the files, or with more, until it has lasted so many `seconds`.
 
-    How many are needed is guessed from a run before it, which began cold and was short.
+    How many are needed is guessed from a run before it, which began cold, with the first files, and was short.
     """
     while True:
-        row = run(min(count, most))
-        if row["seconds"] >= seconds or count >= most:
+        row = run(list(files[-count:]))
+        if row["seconds"] >= seconds or count >= len(files):
             return row
         count = round(1.1 * count * seconds / row["seconds"])
 

@@ -32,7 +32,7 @@ from carscribe.memory import (
     shape_of,
     weight_bytes,
 )
-from carscribe.packing import HEAD_TOKENS, bucket_branches, common_prefix, round_up
+from carscribe.packing import HEAD_TOKENS, TOKEN_QUANTUM, bucket_branches, common_prefix, round_up
 from carscribe.pipeline import load_recipes
 from carscribe.recipes.rendering import render
 from carscribe.records import Metadata, Prompt, Recipe
@@ -50,9 +50,6 @@ BRANCH_TOKENS = 5
 LATIN_CHARACTERS = 4.2
 """Characters a token in English. Korean has a token a syllable. Measured with Qwen's tokenizer on the shipped recipes:
 4.2 to 5.1, and 1.0 to 1.1 tokens a syllable."""
-
-TOKEN_QUANTUM = 8
-"""The engine rounds a row's question tokens up to a multiple of this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

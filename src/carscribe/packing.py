@@ -74,6 +74,9 @@ class Layout:
     leaves: tuple[Leaf, ...]
 
 
+TOKEN_QUANTUM = 8
+"""The tokens of all branches are padded to a multiple of this."""
+
 HEAD_TOKENS = 8
 """So many tokens must questions begin with alike to share a head."""
 
@@ -155,7 +158,7 @@ def lay_out(
     *,
     prefix_tokens: int,
     pad_id: int = 0,
-    quantum: int = 8,
+    quantum: int = TOKEN_QUANTUM,
     head_tokens: int = HEAD_TOKENS,
     widened: Callable[[int], int] = lambda width: width,
 ) -> Layout:

@@ -216,7 +216,7 @@ def export(
         if warning := language_warning(limit, of_language, force_language=force_language):
             screen.warn(warning)
         photos = described_photos(opened, wish, counts)
-        with _watched(screen, masking, count_files(opened)) as masker:
+        with _watched(screen, masking, count_files(opened) if masking else 0) as masker:
             report = write(
                 format_,
                 photos,

@@ -10,6 +10,7 @@ from carscribe.evaluate.intervals import Share
 from carscribe.evaluate.judging import AttributeMeasure
 from carscribe.evaluate.report import Report
 from carscribe.plaintext import counted, plain_line
+from carscribe.terminal.questions import question_name
 from carscribe.terminal.screen import Screen
 
 WORST_SHOWN = 5
@@ -154,6 +155,7 @@ def _orders(screen: Screen, report: Report) -> None:
 def _probe(screen: Screen, report: Report) -> None:
     if (probe := report.probe) is None:
         return
+    asked = _asked(report)
     _heading(screen, f"Choices of {probe.photos:,} photos asked again in reverse order, in %")
     table = _table(("question", "", "n", "the same", "to front", "moved", "right", "difference"), numbers=3)
     for each in probe.choices:
@@ -162,7 +164,7 @@ def _probe(screen: Screen, report: Report) -> None:
         right = order.agreement.accuracy
         table.add_row(
             *_cells(
-                _question(report, each.recipe, each.question),
+                question_name(each.recipe, each.question, asked),
                 each.language,
                 f"{order.agreement.same.total}",
                 interval(order.agreement.same),
@@ -179,7 +181,7 @@ def _probe(screen: Screen, report: Report) -> None:
         prior, lean = each.prior, each.prior.lean
         table.add_row(
             *_cells(
-                _question(report, each.recipe, each.question),
+                question_name(each.recipe, each.question, asked),
                 each.language,
                 prior.best,
                 f"{prior.score:.2f}",
@@ -229,13 +231,14 @@ def _comparison(screen: Screen, report: Report) -> None:
 
 
 def _without_labels(screen: Screen, report: Report) -> None:
+    asked = _asked(report)
     if report.agreement:
         _heading(screen, "One question in two languages: the same said, in % of where both say it")
         table = _table(("question", "states", "", "n", "agreeing", "only first", "only second"), numbers=3)
         for each in report.agreement:
             table.add_row(
                 *_cells(
-                    _question(report, each.recipe, each.question),
+                    question_name(each.recipe, each.question, asked),
                     each.attribute or "the choice",
                     "/".join(each.languages),
                     f"{each.agreeing.total}",
@@ -251,7 +254,7 @@ def _without_labels(screen: Screen, report: Report) -> None:
         for against in report.contradictions:
             table.add_row(
                 *_cells(
-                    _question(report, against.recipe, against.open),
+                    question_name(against.recipe, against.open, asked),
                     against.choice,
                     against.language,
                     f"{against.contradicting.total}",
@@ -293,13 +296,12 @@ def _texts(screen: Screen, report: Report) -> None:
         screen.show(table)
 
 
-def _question(report: Report, recipe: str, question: str) -> str:
-    """A question's id, with its recipe where another one has a question of that id."""
+def _asked(report: Report) -> set[tuple[str, str]]:
+    """The recipe and the id of every question that a table of the report names."""
     asked = {(each.recipe, each.question) for each in report.attributes}
     asked |= {(each.recipe, each.question) for each in report.texts}
     asked |= {(each.recipe, each.question) for each in report.agreement}
-    asked |= {(each.recipe, each.question) for each in report.probe.choices} if report.probe else set()
-    return question if {of for of, other in asked if other == question} <= {recipe} else f"{recipe}.{question}"
+    return asked | {(each.recipe, each.question) for each in report.probe.choices} if report.probe else asked
 
 
 def _points(difference: float, low: float, high: float) -> str:

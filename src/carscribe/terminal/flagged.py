@@ -1,7 +1,6 @@
 """Flags at the terminal: how many photos have one, which they are, and why."""
 
 import shlex
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from carscribe.flags import FlaggedPhoto
 from carscribe.output import flag_json
 from carscribe.plaintext import counted, plain_line
 from carscribe.records import Flag, FlagCounts
+from carscribe.terminal.questions import question_name
 from carscribe.terminal.screen import Screen
 
 MARK = "!"
@@ -62,13 +62,12 @@ def show_flagged(screen: Screen, folder: Path, photos: Iterable[FlaggedPhoto], t
         table.add_column(head, overflow="fold")
     shown = list(photos)
     asked = {(flag.recipe_id, flag.question_id) for photo in shown for flag in photo.flags}
-    ids = Counter(question for _, question in asked)
     for photo in shown:
         for place, flag in enumerate(photo.flags):
-            recipe = f"{plain_line(flag.recipe_id)}." * (ids[flag.question_id] > 1)
+            question = question_name(flag.recipe_id, flag.question_id, asked)
             table.add_row(
                 Text("" if place else plain_line(photo.file.key)),
-                Text(f"{recipe}{plain_line(flag.question_id)} ({flag.language})"),
+                Text(f"{plain_line(question)} ({flag.language})"),
                 Text(plain_line(flag.answered)),
                 Text(why_flagged(flag)),
             )

@@ -1,6 +1,5 @@
 """The table of results: a photo a line, as many answers beside it as fit."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from rich.cells import cell_len
@@ -11,6 +10,7 @@ from carscribe.pipeline import RunPlan
 from carscribe.plaintext import plain_line
 from carscribe.records import PhotoResult
 from carscribe.terminal.flagged import MARK
+from carscribe.terminal.questions import question_name
 
 HEAD_CELLS, ANSWER_CELLS, GAP_CELLS = 28, 17, 2
 """The widest a photo or name column gets, the narrowest an answer column, and what is between two, in terminal cells:
@@ -24,7 +24,7 @@ def results_table(plan: RunPlan, shown: Sequence[PhotoResult], width: int) -> Ta
     """
     questions = [(recipe, question) for recipe in plan.recipes for question in recipe.questions]
     columns = sorted(questions, key=lambda asked: (not asked[1].choices, asked[1].priority))
-    ids = Counter(question.id for _, question in questions)
+    asked = {(recipe.id, question.id) for recipe, question in questions}
     heads = {"photo": [plain_line(result.file.key) for result in shown]}
     if any(result.file.metadata.name for result in shown):
         heads["name (kind)"] = [_name(result) for result in shown]
@@ -36,8 +36,7 @@ def results_table(plan: RunPlan, shown: Sequence[PhotoResult], width: int) -> Ta
         room -= needed + GAP_CELLS
     columns = columns[: max(1, (room + GAP_CELLS) // (ANSWER_CELLS + GAP_CELLS))]
     for recipe, question in columns:
-        head = question.id if ids[question.id] == 1 else f"{recipe.id}.{question.id}"
-        table.add_column(head, overflow="ellipsis", no_wrap=True, ratio=1)
+        table.add_column(question_name(recipe.id, question.id, asked), overflow="ellipsis", no_wrap=True, ratio=1)
     for result, *texts in zip(shown, *heads.values(), strict=True):
         cells = [_cell(result, (r.id, q.id, plan.languages[0])) for r, q in columns]
         table.add_row(*map(Text, (*texts, *cells)))
