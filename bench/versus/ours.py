@@ -1,6 +1,6 @@
 """Carscribe as it ships: `carscribe.describe` into a workspace, from files to answers on disk.
 
-usage: python bench/versus/ours.py --model DIR --work DIR --to FILE [--dtype bfloat16] [--tiles 1 7] [--works eight one]
+usage: python bench/versus/ours.py --model DIR --work DIR --to FILE [--dtype bfloat16] [--rows 1:eight 7:one]
 
 Answers are made as long as the work says, by their caps and with no token that ends one. Random weights loop, and a
 loop would be asked again at a temperature, of which the peers know nothing: here it is not. Before each row a run of a
@@ -136,18 +136,17 @@ def main() -> None:
     figures["load_s"] = round(time.perf_counter() - start, 1)
     if options.device.startswith("cuda"):
         engine._until_compiled_s = 0.0  # behind the first batch
-    for tiles in options.tiles:
+    for tiles, work in options.rows:
         files = make_files(options.work, tiles, options.photos)
         batch = min(ON_GPU.photos, ON_GPU.tiles // tiles) if options.device.startswith("cuda") else 4
-        for work in options.works:
-            warm = run(engine, take(files, 0, batch + batch // 4), work, tiles, options.work)
-            figures.setdefault("warm_up_s", warm["seconds"])
-            wanted = max(2 * batch, round(options.seconds * 1.4 * warm["photos_per_s"]))
-            measured = partial(run, engine, work=work, tiles=tiles, folder=options.work)
-            row = lasting(measured, files, wanted, seconds=options.seconds)
-            figures["rows"].append({"work": work, "tiles": tiles, "batch": batch, **row})
-            print(json.dumps(figures["rows"][-1]), flush=True)
-            write(options.to, figures)
+        warm = run(engine, take(files, 0, batch + batch // 4), work, tiles, options.work)
+        figures.setdefault("warm_up_s", warm["seconds"])
+        wanted = max(2 * batch, round(options.seconds * 1.4 * warm["photos_per_s"]))
+        measured = partial(run, engine, work=work, tiles=tiles, folder=options.work)
+        row = lasting(measured, files, wanted, seconds=options.seconds)
+        figures["rows"].append({"work": work, "tiles": tiles, "batch": batch, **row})
+        print(json.dumps(figures["rows"][-1]), flush=True)
+        write(options.to, figures)
     figures["peak_gib"] = round((engine.peak_bytes or 0) / 2**30, 2)
     write(options.to, figures)
 

@@ -76,11 +76,16 @@ def parser(description: str | None, *, seconds: float) -> argparse.ArgumentParse
     found.add_argument("--model", required=True)
     found.add_argument("--work", type=Path, required=True)
     found.add_argument("--to", type=Path, required=True)
-    found.add_argument("--tiles", type=int, nargs="+", default=[1, 7])
-    found.add_argument("--works", nargs="+", default=["eight"])
+    found.add_argument("--rows", type=row, nargs="+", default=[(1, "eight"), (7, "eight")], metavar="TILES:WORK")
     found.add_argument("--photos", type=int, default=3000)
     found.add_argument("--seconds", type=float, default=seconds)
     return found
+
+
+def row(text: str) -> tuple[int, str]:
+    """Tiles and work: 7:designer."""
+    tiles, _, work = text.partition(":")
+    return int(tiles), work
 
 
 def write(to: Path, figures: dict[str, Any], *packages: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
 from carscribe.engines.checkpoint import open_checkpoint
-from carscribe.engines.layers import KNOWN, FusedLayer, PatchProjection, fused, joined
+from carscribe.engines.layers import KNOWN, FusedLayer, PatchProjection, fused, gathered, joined
 from carscribe.engines.local import LocalEngine
 from carscribe.engines.packed import packed_attention
+from carscribe.engines.quantised import QuantisedLinear
+from carscribe.memory import QUANTISED, Held
 from carscribe.records import Request
 
 KINDS = {
@@ -85,6 +88,30 @@ def test_projections_with_and_without_bias_join() -> None:
     assert (whole.in_features, whole.out_features) == (6, 7)
     with pytest.raises(TypeError, match="Embedding"):
         joined([torch.nn.Embedding(2, 2)])
+
+
+@pytest.mark.parametrize("held", [None, *QUANTISED])
+@torch.inference_mode()
+def test_a_layers_weights_lie_one_behind_another_as_they_were(held: Held | None) -> None:
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2}
+    torch.manual_seed(0)
+    layer = Qwen2DecoderLayer(AutoConfig.for_model("qwen2", **sizes, num_hidden_layers=1), 0).to(torch.bfloat16)
+    if held:
+        for part in (layer.self_attn, layer.mlp):
+            for name, linear in list(part.named_children()):
+                if isinstance(linear, torch.nn.Linear):
+                    setattr(part, name, QuantisedLinear.of(held, linear.weight, linear.bias))
+    own = FusedLayer(layer)
+    before = {name: weight.clone() for name, weight in own.named_parameters()}
+    after = dict(gathered(own).named_parameters())
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert {weight.dtype for weight in after.values()} == {weight.dtype for weight in before.values()}
+    assert len({weight.untyped_storage().data_ptr() for weight in after.values()}) == 1
+    places = sorted((weight.data_ptr(), weight.nbytes) for weight in after.values())
+    first = places[0][0]
+    assert all((place - first) % 512 == 0 for place, _ in places)
+    assert all(next_place - place < count + 512 for (place, count), (next_place, _) in pairwise(places))
 
 
 def requests_of(photos: int, tiles: int, questions: int, new: int) -> list[Request]:

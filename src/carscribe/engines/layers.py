@@ -11,6 +11,7 @@ Shapes: M tokens, H heads, H_kv key/value heads, D head width.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -18,9 +19,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from carscribe.engines.quantised import QuantisedLinear
+from carscribe.packing import round_up
 
 KNOWN = frozenset({"Qwen2DecoderLayer", "Qwen3DecoderLayer", "LlamaDecoderLayer"})
 """Layers of transformers that `FusedLayer` equals: `tests/engines/test_layers.py` holds it to them."""
+
+ALIGNED_BYTES = 512
+"""Where torch's allocator has tensors begin, which kernels rely on."""
 
 
 class FusedLayer(nn.Module):
@@ -92,7 +97,22 @@ def fused(layers: Sequence[Any]) -> list[FusedLayer] | None:
     """All layers fused, one after another, each one's parts freed before the next; None for layers of another kind."""
     if any(type(layer).__name__ not in KNOWN for layer in layers):
         return None
-    return [FusedLayer(layer) for layer in layers]
+    return [gathered(FusedLayer(layer)) for layer in layers]
+
+
+def gathered(layer: FusedLayer) -> FusedLayer:
+    """The layer with its weights moved into one stretch of memory, one behind another.
+
+    What its parts leave behind is then as large as what the next layer wants. Without that, the places of query, key
+    and value stay free between others, too small to go back to the driver: 30 MiB a layer on a GPU.
+    """
+    weights = list(layer.parameters())
+    ends = list(accumulate(round_up(weight.nbytes, ALIGNED_BYTES) for weight in weights))
+    stretch = torch.empty(ends[-1], dtype=torch.uint8, device=weights[0].device)
+    for weight, start in zip(weights, [0, *ends], strict=False):
+        place = stretch[start : start + weight.nbytes].view(weight.dtype).view(weight.shape)
+        weight.data = place.copy_(weight)
+    return layer
 
 
 def joined(parts: Sequence[Any]) -> Any:
