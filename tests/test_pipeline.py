@@ -1,19 +1,23 @@
 """The whole way of a photo, with a fake engine: order, twins, failures, metadata, settings."""
 
 import json
+import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import FakeEngine, digest
 from PIL import Image
 
 import carscribe
+from carscribe import pipeline
 from carscribe.batching import Pending
 from carscribe.errors import InputError, PhotosError, RecipeError
 from carscribe.photos.decode import read_photo
 from carscribe.pipeline import ReadSettings, ask, plan_run, run
 from carscribe.reading_ahead import READ_AHEAD
-from carscribe.records import PhotoFile, Prompt, Tiling
+from carscribe.records import Answer, PhotoFile, Prompt, Request, TiledPhoto, Tiling
 
 SIZES = {"a.jpg": (400, 300), "b.png": (300, 300), "c.jpg": (600, 400), "sub/d.webp": (300, 500), "e.bmp": (900, 300)}
 WHEELS = Prompt(recipe_id="own", question_id="wheels", language="en", text="Wheels?", max_new_tokens=8)
@@ -158,6 +162,35 @@ def test_only_so_many_photos_are_read_ahead(tmp_path: Path) -> None:
     for path in sorted(tmp_path.iterdir())[READ_AHEAD + 10 :]:
         path.unlink()
     assert sum(result.error is not None for result in stream) == 50
+
+
+def test_a_whole_batch_is_read_while_the_one_before_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_batch = READ_AHEAD + 40
+    for i in range(3 * a_batch):
+        Image.new("RGB", (40, 30), (i % 256, i // 256, 0)).save(tmp_path / f"{i:03}.png")
+    read, answered = list[str](), list[int]()
+    there = threading.Condition()
+
+    def counting(path: Path, tiling: Tiling, **settings: Any) -> TiledPhoto:
+        found = read_photo(path, tiling, **settings)
+        with there:
+            read.append(path.name)
+            there.notify_all()
+        return found
+
+    class Waiting(FakeEngine):
+        def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
+            answered.append(len(requests))
+            expected = min(3 * a_batch, sum(answered) + a_batch)
+            with there:
+                assert there.wait_for(lambda: len(read) >= expected, timeout=20), f"{len(read)} of {expected} were read"
+            return super().answer(requests)
+
+    monkeypatch.setattr(pipeline, "read_photo", counting)
+    assert all(result.answers for result in carscribe.describe(tmp_path, engine=Waiting(limit=a_batch)))
+    assert sum(answered) == len(read) == 3 * a_batch
 
 
 def test_exact_decode_reads_large_jpegs_at_full_size(tmp_path: Path) -> None:

@@ -253,10 +253,15 @@ def ask(
         except (PhotoError, MemoryError) as error:
             return PhotoResult(index=index, file=file, error=str(error) or "Out of memory while reading it.")
 
+    a_batch = 0
+
     def admitted(stream: Iterable[Pending | PhotoResult]) -> Iterator[Pending | PhotoResult]:
+        nonlocal a_batch
         for item in stream:
             if stopped():
                 return
+            if isinstance(item, Pending):
+                a_batch = ladder.size(item)
             yield admit(item) if isinstance(item, Pending) else item
 
     def until_stopped(stream: Iterable[Pending | PhotoResult]) -> Iterator[list[Pending] | PhotoResult]:
@@ -265,7 +270,8 @@ def ask(
                 return
             yield batch
 
-    with closing(read_ahead(to_ask, read)) as stream:
+    # A GPU takes a whole batch at once, and would wait for what is not read while it works on the one before.
+    with closing(read_ahead(to_ask, read, taken_at_once=lambda: a_batch)) as stream:
         yield from ladder.answer_all(until_stopped(stream))
 
 

@@ -7,21 +7,28 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 READ_AHEAD, READ_AHEAD_A_CORE, MOST_READ_AHEAD = 96, 8, 384
-"""Photos that are read before they are asked for: so many, or so many a core. A GPU takes a batch's at once."""
+"""What is read before it is asked for: so much, or so much a core, up to a limit."""
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
-def read_ahead(items: Iterable[Item], read: Callable[[Item], Found]) -> Generator[Found, None, None]:
-    """`read` over items in threads (Pillow lets go of the interpreter while it decodes), in order, a window ahead."""
+def read_ahead(
+    items: Iterable[Item], read: Callable[[Item], Found], *, taken_at_once: Callable[[], int] = lambda: 0
+) -> Generator[Found, None, None]:
+    """`read` over items in threads (Pillow lets go of the interpreter while it decodes), in order, a window ahead.
+
+    `taken_at_once` is how many will be asked for in a row as soon as they can be had: the window holds so many at
+    least. It is asked again for each item.
+    """
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    least = min(max(READ_AHEAD, READ_AHEAD_A_CORE * workers), MOST_READ_AHEAD)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="read-photo")
     ahead: deque[Future[Found]] = deque()
     try:
         for item in items:
             ahead.append(pool.submit(read, item))
-            if len(ahead) >= min(max(READ_AHEAD, READ_AHEAD_A_CORE * workers), MOST_READ_AHEAD):
+            while len(ahead) >= max(least, taken_at_once() + 1):
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
