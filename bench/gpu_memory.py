@@ -140,7 +140,7 @@ def split(combined: Path) -> None:
             asked = {field.name: row["row"][field.name] for field in fields(memory.RowShape)}
             shape = family[f"OpenGVLab/InternVL3-{row['size']}-hf"]
             how = (shape, memory.RowShape(**asked), row["dtype"], memory.ON_GPU, row["photos"])
-            row |= held_against(*how, row["measured_gib"])
+            row |= held_against(*how, row["measured_gib"], compiled=row["compiled"])
     folder = RESULTS / "memory"
     folder.mkdir(parents=True, exist_ok=True)
     for name, row in rows.items():

@@ -19,7 +19,6 @@ from transformers import InternVLForConditionalGeneration  # noqa: F401 - it tak
 from carscribe import memory
 from carscribe.batching import Ladder, Pending
 from carscribe.engines.choosing import choose_model, open_engine
-from carscribe.engines.layers import FusedLayer
 from carscribe.engines.local import LocalEngine
 from carscribe.errors import EngineError
 from carscribe.recipes.loading import load_recipe
@@ -144,6 +143,7 @@ def measure(engine: LocalEngine, job: Job, tiles: int, prompts: tuple[Prompt, ..
     requests = batch_of(engine, job, tiles, prompts)
     shape, row = memory.shape_of(engine._packed.model.config.to_dict()), engine._row_shape(tiles, prompts)
     weights, captured = allocated(), graphs.captured if graphs else 0
+    compiled = engine._packed.compiled
     runs = {name: peak_of(engine, requests) for name in RUNS}
     had = max((peak for _, peaks, _ in runs.values() for peak in peaks.values()), default=0)
     most = max((peak for peaks, _, _ in runs.values() for peak in peaks.values()), default=0)
@@ -160,13 +160,13 @@ def measure(engine: LocalEngine, job: Job, tiles: int, prompts: tuple[Prompt, ..
         "size": job.size,
         "dtype": job.dtype,
         "tiles": tiles,
-        "compiled": engine._packed.before is not FusedLayer.before,
+        "compiled": compiled,
         "growing_segments": segments_grow(),
         "graphs_captured": graphs.captured - captured if graphs else 0,
         "photos": len(requests),
         "planned": {"photos": plan.photos, "batch_gib": gib(plan.batch_bytes), "free_gib": gib(plan.free_bytes)},
         "row": asdict(row) | {"questions": len(prompts)},
-        **held_against(shape, row, job.dtype, limits, len(requests), measured),
+        **held_against(shape, row, job.dtype, limits, len(requests), measured, compiled=compiled),
         "runs_gib": {name: whole(peaks) for name, peaks in runs.items()},
         "stages_gib": {
             stage: gib(max(peaks[0].get(stage, 0) for peaks in runs.values())) for stage in runs["first"][0]
@@ -182,9 +182,11 @@ def held_against(
     limits: memory.Limits,
     photos: int,
     measured: dict[str, float],
+    *,
+    compiled: bool,
 ) -> dict[str, Any]:
     """What is predicted of a batch, in GiB, and what that is of what was measured."""
-    parts = memory.batch_bytes(shape, row, dtype, limits, photos=photos)
+    parts = memory.batch_bytes(shape, row, dtype, limits, photos=photos, compiled=compiled)
     weights = gib(memory.weight_bytes(shape, dtype, limits.computing))
     tensors, held = weights + gib(parts.total), weights + gib(parts.reserved)
     total = held + gib(memory.RUNTIME_BYTES)
@@ -298,7 +300,7 @@ def run_fraction(job: Job, until: float) -> None:
             "gave_up": out_of_memory_count(),
             "learned": ladder._learned,
             "most_grid_tiles": ladder.most_grid_tiles,
-            "compiled": engine._packed.before is not FusedLayer.before,
+            "compiled": engine._packed.compiled,
         }
         job.keep(f"fraction-{job.fraction_gib}-{job.dtype}", row)
 

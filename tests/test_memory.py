@@ -46,7 +46,25 @@ def test_the_parts_of_a_batch_add_up(shape: ModelShape, row: RowShape, dtype: st
     larger = max(parts.vision, parts.reading, parts.asking, parts.choosing)
     assert parts.total == parts.prefix_cache + parts.branch_cache + larger + parts.graphs
     assert parts.choosing >= parts.graphs >= dequantised_bytes(shape, dtype)
-    assert batch_bytes(shape, row, dtype, replace(ON_GPU, graphs=False), photos=5).total == parts.total - parts.graphs
+    here, elsewhere = (
+        batch_bytes(shape, row, dtype, limits, photos=5, compiled=False)
+        for limits in (ON_GPU, replace(ON_GPU, graphs=False))
+    )
+    assert (elsewhere.total, elsewhere.idle) == (here.total - here.graphs, 0)
+    assert here.idle > 0
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "fp8"])
+def test_compiled_layers_take_less_and_fp8_on_a_gpu_is_compiled_from_the_start(dtype: str) -> None:
+    as_it_begins, compiled, uncompiled = (
+        batch_bytes(EIGHT, ROW, dtype, ON_GPU, photos=56, compiled=each) for each in (None, True, False)
+    )
+    assert as_it_begins == (compiled if dtype == "fp8" else uncompiled)
+    for part in ("vision", "reading", "asking", "idle"):
+        assert getattr(compiled, part) < getattr(uncompiled, part)
+    assert (compiled.prefix_cache, compiled.graphs) == (uncompiled.prefix_cache, uncompiled.graphs)
+    fitting = [rows_that_fit(EIGHT, ROW, dtype, 20 * GIB, ON_GPU, compiled=each) for each in (True, False)]
+    assert fitting[0] > fitting[1]
 
 
 def test_more_photos_add_caches_and_logits_but_no_larger_passes() -> None:

@@ -32,6 +32,12 @@ SLOT_QUANTUM = 64
 SCORED_ROWS = 256
 """Places whose logits are made at once when choices are scored, in the model's dtype and in float32."""
 
+RESTING_BYTES: Mapping[bool, int] = {False: int(3.5 * 2**20), True: 10 * 2**20}
+"""What torch's allocator has beside the weights and cannot use, a layer: of weights as they are, and quantised."""
+
+BETWEEN_BYTES = 150 * 2**20
+"""What lies between tensors of a batch and is too small for others. Like the rest of what is idle, seen on an H200."""
+
 USED_SHARE = 0.9
 """Of what is free beside the weights, how much is planned with: the rest is for what the allocator cannot use. Where
 that is more, it gives back what lies idle before it gives up, which takes time."""
@@ -153,7 +159,7 @@ class BatchBytes:
     `reading` those of its prefixes, `asking` those of a part's questions with their masks, `choosing` the logits that
     tokens are chosen from, beside the one projection that is dequantised where weights are quantised. `graphs` is what
     decode steps that are replayed hold once more. `idle` is what torch's allocator has of a GPU and cannot use between
-    tensors of other sizes; where there is no room for it, it has less.
+    tensors of other sizes, those of the weights too; where there is no room for it, it has less.
     """
 
     prefix_cache: int
@@ -347,36 +353,53 @@ def dequantised_bytes(shape: ModelShape, dtype: str, computing: str = ON_GPU.com
             return 0
 
 
-def batch_bytes(shape: ModelShape, row: RowShape, dtype: str, limits: Limits, *, photos: int) -> BatchBytes:
+def batch_bytes(
+    shape: ModelShape, row: RowShape, dtype: str, limits: Limits, *, photos: int, compiled: bool | None = None
+) -> BatchBytes:
     """What a batch of `photos` such rows takes where the device has these `limits`.
 
-    A token of a pass holds four vectors of the MLP (gate and up, what activates them, their product), six of the hidden
-    size, and its keys and values as they are put together. In fp8, which is compiled from the start, one of the MLP
-    less. Rows are taken to be asked alike, so that they share a mask. What lies idle on a GPU was seen to be about the
-    vectors of the MLP that gate and up make together, or one of them in fp8 (`bench/gpu_memory.py`).
+    `compiled`: whether layers are. Without it, in fp8 on a GPU alone, which is from the start; elsewhere a run begins
+    without. Rows are taken to be asked alike, so that they share a mask.
+
+    A token of a pass holds vectors of the MLP (gate and up, what activates them, their product), of the hidden size,
+    and its keys and values as they are put together: how many was counted (`tests/engines/test_memory_counted.py`) and
+    seen on a GPU (`bench/gpu_memory.py`), as was what lies idle: of layers that are not compiled, a vector and a
+    quarter of the MLP.
     """
-    computing = limits.computing
-    value = value_bytes(dtype, computing)
+    value = value_bytes(dtype, limits.computing)
+    if compiled is None:
+        compiled = dtype == "fp8" and limits.graphs
     prefix, slots = row.prefix_tokens(shape), row.slots(shape)
     per_slot = kv_bytes_per_token(
         layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim, bytes_per_value=value
     )
-    of_mlp, idle_mlp = (3, 1) if dtype == "fp8" else (4, 2)
-    per_token = (of_mlp * shape.mlp + 6 * shape.hidden + 2 * (shape.kv_heads + 1) * shape.head_dim) * value
+    if compiled:
+        of_mlp, of_hidden, idle_mlp = (2.5 if dtype == "fp8" else 3.0), 5, 0.0
+    else:
+        of_mlp, of_hidden, idle_mlp = (5.5 if dtype == "fp8" else 4.0), 6, 1.25
+    attended = 2 * (shape.kv_heads + 1) * shape.head_dim
+    per_token = int((of_mlp * shape.mlp + of_hidden * shape.hidden + attended) * value)
     masks = (shape.heads // shape.kv_heads + 1) * row.branch_tokens * (prefix + row.branch_tokens)
     read = largest_part(photos, read_at_once(row.tiles, limits))
     asked = largest_part(photos, asked_at_once(row.branch_tokens, limits))
-    step = photos * row.columns * shape.vocabulary * value + dequantised_bytes(shape, dtype, computing)
-    return BatchBytes(
+    step = photos * row.columns * shape.vocabulary * value + dequantised_bytes(shape, dtype, limits.computing)
+    found = BatchBytes(
         prefix_cache=photos * prefix * per_slot,
         branch_cache=photos * (slots - prefix) * per_slot,
-        vision=vision_bytes(shape, largest_part(read * row.tiles, limits.read_tiles), dtype, computing),
+        vision=vision_bytes(
+            shape, largest_part(read * row.tiles, limits.read_tiles), dtype, limits.computing, compiled=compiled
+        ),
         reading=read * prefix * per_token,
         asking=asked * row.branch_tokens * per_token + masks,
         choosing=max(step, SCORED_ROWS * shape.vocabulary * 8),
         graphs=step if limits.graphs else 0,
-        idle=read * prefix * idle_mlp * shape.mlp * value if limits.graphs else 0,
+        idle=0,
     )
+    if not limits.graphs:
+        return found
+    resting = shape.layers * RESTING_BYTES[dtype in QUANTISED]
+    reading = found.reading + int(read * prefix * idle_mlp * shape.mlp * value)
+    return replace(found, idle=resting + BETWEEN_BYTES + max(0, reading - found.passes))
 
 
 def largest_part(count: int, most: int) -> int:
@@ -406,37 +429,48 @@ def asked_at_once(branch_tokens: int, limits: Limits) -> int:
     return max(1, limits.asked_tokens // max(1, branch_tokens))
 
 
-def vision_bytes(shape: ModelShape, tiles: int, dtype: str, computing: str = ON_GPU.computing) -> int:
-    """Bytes of the vision tower's activations over `tiles` at once: two of the MLP and seven of the hidden size."""
-    per_token = (2 * shape.vision_mlp + 7 * shape.vision_hidden) * value_bytes(dtype, computing)
+def vision_bytes(
+    shape: ModelShape, tiles: int, dtype: str, computing: str = ON_GPU.computing, *, compiled: bool = False
+) -> int:
+    """Bytes of the vision tower's activations over `tiles` at once: two vectors of the MLP and seven of the hidden
+    size a patch; one of each less where layers are `compiled`.
+    """
+    of_mlp, of_hidden = (1, 6) if compiled else (2, 7)
+    per_token = (of_mlp * shape.vision_mlp + of_hidden * shape.vision_hidden) * value_bytes(dtype, computing)
     return tiles * (shape.vision_tokens + 1) * per_token
 
 
-def rows_that_fit(shape: ModelShape, row: RowShape, dtype: str, free_bytes: int, limits: Limits) -> int:
+def rows_that_fit(
+    shape: ModelShape, row: RowShape, dtype: str, free_bytes: int, limits: Limits, *, compiled: bool | None = None
+) -> int:
     """How many such rows fit in `free_bytes` beside the weights, a tenth kept back, and within `limits`; or 0."""
     most = max(1, min(limits.photos, limits.tiles // row.tiles))
     budget = int(USED_SHARE * free_bytes)
     fitting = (
         photos
         for photos in range(most, 0, -1)  # one more may take less: parts are of equal size
-        if batch_bytes(shape, row, dtype, limits, photos=photos).total <= budget
+        if batch_bytes(shape, row, dtype, limits, photos=photos, compiled=compiled).total <= budget
     )
     return next(fitting, 0)
 
 
-def plan_batch(shape: ModelShape, row: RowShape, dtype: str, free_bytes: int, limits: Limits) -> BatchPlan:
+def plan_batch(
+    shape: ModelShape, row: RowShape, dtype: str, free_bytes: int, limits: Limits, *, compiled: bool | None = None
+) -> BatchPlan:
     """As many photos as fit in `free_bytes` beside the weights, at most what `limits` allows and at least 1.
+
+    `compiled` as for `batch_bytes`.
 
     >>> row = RowShape(tiles=13, branch_tokens=512, columns=8, new_tokens=40)
     >>> plan_batch(FAMILY["OpenGVLab/InternVL3-8B-hf"], row, "bfloat16", 60 * GIB, ON_GPU).photos
     137
     """
-    photos = max(1, rows_that_fit(shape, row, dtype, free_bytes, limits))
+    photos = max(1, rows_that_fit(shape, row, dtype, free_bytes, limits, compiled=compiled))
     return BatchPlan(
         photos=photos,
         tiles=row.tiles,
         weight_bytes=weight_bytes(shape, dtype, limits.computing),
-        batch_bytes=batch_bytes(shape, row, dtype, limits, photos=photos).total,
+        batch_bytes=batch_bytes(shape, row, dtype, limits, photos=photos, compiled=compiled).total,
         free_bytes=free_bytes,
     )
 

@@ -182,7 +182,8 @@ class LocalEngine:
         shape = memory.shape_of(self._packed.model.config.to_dict())  # config.json may leave out what is default
         row = self._row_shape(tiles, prompts)
         free = free_bytes(self._device) + self._packed.caches.held_bytes
-        return memory.plan_batch(shape, row, self._dtype, free, self._limits)
+        compiled = self._dtype == "fp8" and self._packed.compiled  # elsewhere a run begins without
+        return memory.plan_batch(shape, row, self._dtype, free, self._limits, compiled=compiled)
 
     def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
         """Answer requests of equal tile count together.

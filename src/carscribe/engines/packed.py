@@ -189,7 +189,7 @@ class PackedModel:
             patches = model.model.vision_tower.embeddings.patch_embeddings
             patches.projection = PatchProjection(patches.projection)
         self.before, self.after = FusedLayer.before, FusedLayer.after
-        self._compiled = False
+        self.compiled = False
 
     def compile(self, backend: Any = "inductor") -> None:
         """Compile what a layer does before and after attention, and the vision tower's layers: once for all shapes.
@@ -204,7 +204,7 @@ class PackedModel:
             for layer in tiles:
                 layer.compile(**how)
             self._try_out()
-            self._compiled = True
+            self.compiled = True
         except Exception:
             self.before, self.after = FusedLayer.before, FusedLayer.after
             for layer in tiles:
@@ -319,7 +319,7 @@ class PackedModel:
     def _features(self, pixels: torch.Tensor) -> torch.Tensor:
         """What the language model sees of tiles [tiles, 3, px, px]: [tiles, tokens, hidden]."""
         tiles = len(pixels)
-        if tiles == 1 and self._compiled:
+        if tiles == 1 and self.compiled:
             pixels = pixels.expand(2, -1, -1, -1)  # a single one would be compiled for apart
         features: torch.Tensor = self.model.get_image_features(pixel_values=pixels).pooler_output
         return features[:tiles]
