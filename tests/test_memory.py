@@ -1,5 +1,6 @@
 """What a model needs of memory is a sum of named parts; one arithmetic plans a batch, here or elsewhere."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from carscribe.memory import (
 
 ROW = RowShape(tiles=7, branch_tokens=576, columns=8, new_tokens=40)
 EIGHT = FAMILY["OpenGVLab/InternVL3-8B-hf"]
+CELLS = Path(__file__).parents[1] / "bench" / "results" / "memory"
 BIG_ROW = RowShape(tiles=13, branch_tokens=1472, columns=16, new_tokens=320)
 CHOICES_ALONE = RowShape(tiles=1, branch_tokens=64, columns=0, new_tokens=0)
 
@@ -52,6 +54,16 @@ def test_the_parts_of_a_batch_add_up(shape: ModelShape, row: RowShape, dtype: st
     )
     assert (elsewhere.total, elsewhere.idle) == (here.total - here.graphs, 0)
     assert here.idle > 0
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS.glob("*.json")), ids=lambda cell: str(cell.stem))
+def test_what_was_measured_on_a_gpu_is_predicted_within_5_percent(cell: Path) -> None:
+    found = json.loads(cell.read_text("utf-8"))
+    shape = {**FAMILY, **NAMED_ONLY}[f"OpenGVLab/InternVL3-{found['size']}-hf"]
+    row = RowShape(**{name: found["row"][name] for name in ("tiles", "branch_tokens", "columns", "new_tokens")})
+    batch = batch_bytes(shape, row, found["dtype"], ON_GPU, photos=found["photos"], compiled=found["compiled"])
+    predicted = (RUNTIME_BYTES + weight_bytes(shape, found["dtype"]) + batch.reserved) / GIB
+    assert predicted == pytest.approx(found["measured_gib"]["process"], rel=0.05)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "fp8"])
