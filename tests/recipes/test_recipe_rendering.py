@@ -129,7 +129,8 @@ def test_a_recipe_built_by_hand_with_bad_braces_is_refused(template: str) -> Non
 @pytest.mark.parametrize(
     ("languages", "words"),
     [
-        (["fr"], r"has no fr; it has en, ko, de\."),
+        (["fr"], r"has no fr; it has en, ko, de\. Ask for one of those"),
+        (["en,ko"], r"has no en,ko; it has en, ko, de\. Ask for each by itself: --language en --language ko\."),
         (["en", "fr", "ja"], r"has no fr, ja; it has"),
         ([], r"No language was asked for.*en, ko, de"),
     ],

@@ -353,9 +353,12 @@ def _export_set(
 
 def _show_set(screen: "Screen", report: "SetReport", left_out: tuple[tuple[str, str], ...]) -> None:
     """What a fine-tuning set holds, and what not."""
+    from carscribe.plaintext import counted
+
     row = screen.result
-    row("Written", f"{report.pairs:,} pairs of {report.photos:,} photos to learn, as {report.format}")
-    row("Held out", f"{report.held_out_pairs:,} pairs of {report.held_out_photos:,} photos")
+    learned = f"{counted(report.pairs, 'pair')} of {counted(report.photos, 'photo')}"
+    row("Written", f"{learned} to learn, as {report.format}")
+    row("Held out", f"{counted(report.held_out_pairs, 'pair')} of {counted(report.held_out_photos, 'photo')}")
     for key, why in left_out[:_NAMED]:
         row("Left out", f"{key}: {why}")
     if len(left_out) > _NAMED:

@@ -60,10 +60,13 @@ def check_languages(recipe: Recipe, languages: Sequence[Language]) -> None:
         raise RecipeError(f'No language was asked for. Name at least one that recipe "{recipe.id}" has: {has}.')
     lacking = [language for language in dict.fromkeys(languages) if language not in recipe.languages]
     if lacking:
-        raise RecipeError(
-            f'Recipe "{recipe.id}" has no {", ".join(lacking)}; it has {has}. '
+        several = next((language for language in lacking if "," in language), None)
+        what_to_do = (
             "Ask for one of those, or add the language to a copy of the recipe."
+            if several is None
+            else f"Ask for each by itself: {' '.join(f'--language {one.strip()}' for one in several.split(','))}."
         )
+        raise RecipeError(f'Recipe "{recipe.id}" has no {", ".join(lacking)}; it has {has}. {what_to_do}')
 
 
 def uses_metadata(question: Question) -> bool:
