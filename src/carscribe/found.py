@@ -36,6 +36,10 @@ class Photos(Protocol):
 
     def __iter__(self) -> Iterator[PhotoFile]: ...
 
+    def at(self, places: Sequence[int]) -> Sequence[PhotoFile]:
+        """The photos at some places, in the order given."""
+        ...
+
     def blocks(self) -> Iterator[Block]:
         """All photos, block by block; each block has all places between its first and its last."""
         ...
@@ -45,6 +49,10 @@ class PhotoList(tuple[PhotoFile, ...]):
     """Photos that are held one by one: those of lists, and those that have metadata."""
 
     __slots__ = ()
+
+    def at(self, places: Sequence[int]) -> list[PhotoFile]:
+        """As `Photos.at`."""
+        return [self[place] for place in places]
 
     def blocks(self) -> Iterator[Block]:
         """As `Photos.blocks`."""

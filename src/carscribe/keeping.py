@@ -300,7 +300,7 @@ def in_order(job: Job, asked: Generator[list[PhotoResult], None, None] | None) -
 
 def results_of(job: Job, indexes: Sequence[int]) -> Iterator[PhotoResult]:
     """What the catalogue knows of some photos of the plan, in the order given: answers of earlier runs among them."""
-    files = [job.plan.files[index] for index in indexes]
+    files = job.plan.files.at(indexes)
     ids = ids_of(job.workspace, job.work.paths, files)
     kept = {photo.file_id: photo for photo in kept_photos(job.workspace, file_ids=ids)}
     for index, file, file_id in zip(indexes, files, ids, strict=True):

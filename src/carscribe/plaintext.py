@@ -10,6 +10,17 @@ MODEL_MARK = re.compile(
 )
 """A special token of a model, written out."""
 
+_PICTOGRAPH = (
+    "[\u2190-\u21ff\u2300-\u23ff\u2600-\u27bf\u2900-\u297f\u2b00-\u2bff"
+    "\U0001f000-\U0001f1e5\U0001f200-\U0001f3fa\U0001f400-\U0001faff]"
+)
+"""The blocks in which emoji are that others are joined to; flags' letters and skin tones are not among them."""
+
+_EMOJI_JOINER = re.compile(
+    f"(?:(?<={_PICTOGRAPH})|(?<={_PICTOGRAPH}[\ufe0f\U0001f3fb-\U0001f3ff]))\u200d(?={_PICTOGRAPH})"
+)
+"""A zero width joiner that makes one emoji of two. Source: UAX #29, rule GB11."""
+
 
 def counted(count: int, noun: str) -> str:
     """A count and its noun, in the plural unless it is one.
@@ -23,13 +34,15 @@ def counted(count: int, noun: str) -> str:
 def plain_line(text: str) -> str:
     """Text as one line: format characters go; control characters, lone surrogates and white space become one space.
 
-    >>> plain_line("red\\x1b[31m\\nline\\u202e")
-    'red [31m line'
+    Of format characters the joiner between two emoji stays, without which 👩‍🔧 falls apart.
+
+    >>> plain_line("red\\x1b[31m\\nline\\u202e 👩‍🔧")
+    'red [31m line 👩‍🔧'
     """
     if text.isprintable():  # most text is; that goes without looking at each character
         return " ".join(text.split())
-    categories = ((character, unicodedata.category(character)) for character in text)
-    visible = (" " if kind in {"Cc", "Cs"} else character for character, kind in categories if kind != "Cf")
+    joiners = {match.start() for match in _EMOJI_JOINER.finditer(text)}
+    visible = (_visible(character) if place not in joiners else character for place, character in enumerate(text))
     return " ".join("".join(visible).split())
 
 
@@ -51,6 +64,16 @@ def model_mark_in(text: str) -> str | None:
     """
     found = MODEL_MARK.search(unicodedata.normalize("NFKC", text))
     return found and found[0]
+
+
+def _visible(character: str) -> str:
+    match unicodedata.category(character):
+        case "Cc" | "Cs":
+            return " "
+        case "Cf":
+            return ""
+        case _:
+            return character
 
 
 def _may_stand(character: str) -> bool:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import pytest
 
 from carscribe.catalog.mounts import mount_of
+from carscribe.catalog.workspace import write_workspace
+from carscribe.errors import InputError
 
 
 class Mounted(NamedTuple):
@@ -64,3 +66,21 @@ def test_looking_can_be_replaced_by_saying(
 ) -> None:
     monkeypatch.setenv("CARSCRIBE_MOUNT", said)
     assert mount_of(tmp_path, [Mounted("/", "nfs" if not network else "ext4")]).network is network
+
+
+@pytest.mark.parametrize("said", ["foo", "Network", "nfs", "0"])
+def test_what_is_said_and_not_known_is_an_error_before_anything_is_made(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARSCRIBE_MOUNT", said)
+    with (
+        pytest.raises(InputError, match=f"CARSCRIBE_MOUNT is '{said}'.* local or network.* unset CARSCRIBE_MOUNT"),
+        write_workspace(tmp_path / "workspace", create=True),
+    ):
+        pass
+    assert not (tmp_path / "workspace").exists()
+
+
+def test_nothing_said_is_as_if_it_were_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARSCRIBE_MOUNT", "")
+    assert mount_of(tmp_path, [Mounted("/", "ext4")]).kind == "ext4"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from carscribe.catalog.mounts import Mount
+from carscribe.catalog.mounts import Mount, mount_of
 from carscribe.doctor.findings import Finding, count_problems, findings_of
 from carscribe.doctor.host import HOST_CHECKS
 from carscribe.doctor.machine import Disk, Processor, Ran, Reached
@@ -402,6 +402,15 @@ def test_what_is_wrong_is_said_with_what_to_type(
     assert len(hits) == 1, [f for f in seen if f.status != "ok"]
     assert hits[0].advice is None if types is None else types in (hits[0].advice or ""), hits[0]
     assert not any("itself broke" in finding.what for finding in seen)
+
+
+def test_a_mount_that_is_set_wrongly_is_a_problem_and_no_defect(healthy: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARSCRIBE_MOUNT", "foo")
+    table = healthy()
+    monkeypatch.setattr(type(table), "mount", lambda _, path: mount_of(path))
+    hits = [each for each in found(table) if "CARSCRIBE_MOUNT" in each.what]
+    assert [(each.topic, each.status) for each in hits] == [("Disk", "problem")]
+    assert "broke" not in hits[0].what
 
 
 def test_a_machine_without_torch_is_told_quickly_and_whole(healthy: Make) -> None:

@@ -24,6 +24,18 @@ SCRIPT: Script = {
     (1, "body_type", "en"): {"SUV": 0.9},
     (1, "body", "en"): "SUV, raised stance",
 }
+OWN = """
+id = "own"
+version = 1
+languages = ["en", "ko"]
+[[questions]]
+id = "body_type"
+priority = 1
+text.en = "Body type?"
+text.ko = "차체 형태는?"
+choices.en = ["SUV", "sedan"]
+choices.ko = ["SUV", "세단"]
+"""
 VOID = {"meta", "img", "br", "rect", "path", "circle", "link"}
 
 
@@ -83,6 +95,23 @@ def test_the_page_shows_photos_plots_and_matrices(folder: Path) -> None:
     assert 'class="diagonal"' in page
     assert 'class="matrix"' in page
     assert "one word over and over" in page
+
+
+def test_a_question_is_called_by_its_id_and_by_its_recipe_where_another_has_that_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.toml").write_text(OWN, "utf-8")
+    scripted_workspace(tmp_path, SCRIPT, photos=2, recipes=["designer", tmp_path / "own.toml"])
+    (tmp_path / "labels.json").write_text('{"car-0": {"body_type": "suv"}, "car-1": {"body_type": "suv"}}', "utf-8")
+    request = EvaluationRequest(workspace=tmp_path / "workspace", labels=tmp_path / "labels.json")
+    page = render_page(evaluate(request))
+    named = set(re.findall(r"\b(?:designer|own)\.\w+", page))
+    assert named == {"designer.body_type", "own.body_type"}
+    assert "<td>colour</td>" in page
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(app, ["evaluate", "workspace", "--labels", "labels.json"], env={"COLUMNS": "120"}).stdout
+    assert set(re.findall(r"\b(?:designer|own)\.\w+", told)) >= named
+    assert "designer.colour" not in told
 
 
 def test_a_photo_that_is_gone_is_said_to_be(folder: Path, tmp_path: Path) -> None:

@@ -53,6 +53,14 @@ def test_body_types_are_read(text: str, language: str, values: set[str]) -> None
         ("red and white", "en", {"red", "white"}),
         ("Body color: red; roof and trim: matte black", "en", {"red"}),
         ("silver-gray metallic", "en", {"gray"}),
+        ("Red, black and silver wheels", "en", {"red"}),
+        ("black and silver wheels", "en", set()),
+        ("white with black and dark gray and silver alloy wheels", "en", {"white"}),
+        ("a black and silver car", "en", {"black", "silver"}),
+        ("red and black exterior, white and gray roof rails", "en", {"red", "black"}),
+        ("the car is black and silver wheels add contrast", "en", {"black"}),
+        ("red and piano black trim", "en", {"red"}),
+        ("black paint and silver wheels", "en", {"black"}),
         ("차체 컬러: 흰색, 루프: 검은색", "ko", {"white"}),
         ("이 차는 흰색이며 루프가 검은색입니다.", "ko", {"white"}),
         ("검은색의 휠", "ko", set()),
@@ -74,6 +82,9 @@ def test_other_aspects_are_sets_of_terms() -> None:
     assert lighting.stated("split headlamps joined by a light bar", "en") == {"split_headlamp", "light_bar"}
     assert lighting.stated("분리형 헤드램프와 수평 라이트 바", "ko") == {"split_headlamp", "light_bar"}
     assert shipped_vocabulary().attributes["finish"].stated("metallic black, matte black wheels", "en") == {
+        "metallic_paint"
+    }
+    assert shipped_vocabulary().attributes["finish"].stated("metallic paint and matte paint wheels", "en") == {
         "metallic_paint"
     }
 

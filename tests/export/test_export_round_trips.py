@@ -70,8 +70,7 @@ def load(datasets: Any, tmp_path: Path, *arguments: str, **options: Any) -> Any:
 
 
 def test_captions_are_one_line_and_otherwise_as_they_were() -> None:
-    assert caption(CARS[0][1]) == CARS[0][1]
-    assert caption(CARS[1][1]) == CARS[1][1].replace("\N{ZERO WIDTH JOINER}", "")
+    assert [caption(text) for _, text, *_ in CARS[:2]] == [text for _, text, *_ in CARS[:2]]
     assert caption(CARS[2][1]) == "first line second line, third tab"
 
 

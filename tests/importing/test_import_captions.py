@@ -21,7 +21,7 @@ from carscribe.catalog.status import status_of
 from carscribe.catalog.verdicts import VerdictRow, correct
 from carscribe.catalog.workspace import read_workspace, write_workspace
 from carscribe.errors import InputError, MetadataError, PhotosError
-from carscribe.importing.captions import find_captions
+from carscribe.importing.captions import TableRows, find_captions
 from carscribe.importing.taking import CaptionRequest, ImportedCaptions, take_captions
 from carscribe.records import PhotoResult
 
@@ -335,6 +335,20 @@ def test_bad_requests_say_what_to_do(take: Take, photos: Path, tmp_path: Path) -
         ("image,text\n차 0.png,x\n", ["--from", "A B"], 1, "a short name in small letters"),
         ("image,text\n", [], 1, "has no rows"),
         ("image,text\nelsewhere.png,x\n차 0.png,\n", [], 3, "1 rows whose photo is not there"),
+        (
+            "image,text\nelsewhere.png,x\n차 0.png,\n",
+            [],
+            3,
+            "No row of all.csv (1 row with a caption) matches a photo: they name files such as elsewhere.png, "
+            "looked for in . and photos, and a photo is called 차 0.png. Write the paths",
+        ),
+        (
+            "id,text\n차 0.png,x\n차 1.png,y\n",
+            [],
+            3,
+            "No row of all.csv (2 rows with a caption) names a photo: looked for in columns called image, file, "
+            "file_name, path, photo …, and there are id, text. Say which holds the photos' file names: --metadata-keys",
+        ),
     ],
 )
 def test_nothing_to_take_makes_no_workspace(
@@ -347,7 +361,7 @@ def test_nothing_to_take_makes_no_workspace(
         "carscribe",
         "import",
         "captions",
-        photos,
+        "photos",
         "--captions",
         "all.csv",
         "-w",
@@ -357,6 +371,21 @@ def test_nothing_to_take_makes_no_workspace(
     assert (done.returncode, says in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
     assert "cars.ws" not in done.stdout + done.stderr, "nothing leads to a workspace that is not there"
     assert not (tmp_path / "cars.ws").exists()
+
+
+def test_rows_that_match_a_photo_are_counted(take: Take, photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "all.csv"
+    table.write_text("image,text\n차 0.png,x\nelsewhere.png,y\n차 1.png,\n차 2.png,z\n", "utf-8")
+    found = take(table)
+    assert found.rows == TableRows(captioned=3, matched=2, named="elsewhere.png", columns=("image", "text"))
+    assert found.none_matched is None
+    done = at_the_terminal(tmp_path, "import", "captions", "photos", "--captions", "all.csv", "-w", "workspace")
+    assert "Matched    2 of 3 rows with a caption\n" in done.stdout
+    table.write_text("id,text\n차 0.png,x\n", "utf-8")
+    for_machines = ("import", "captions", "photos", "--captions", "all.csv", "-w", "new", "--json")
+    none = json.loads(at_the_terminal(tmp_path, *for_machines).stdout)
+    assert (none["rows"]["matched"], none["rows"]["captioned"]) == (0, 1)
+    assert "--metadata-keys image=COLUMN" in none["none_matched"]
 
 
 def test_rows_need_not_all_have_a_caption(take: Take, photos: Path, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from carscribe.errors import InputError
+
 NETWORK_KINDS = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "drvfs", "gfs2", "glusterfs", "gpfs", "lustre", "moosefs", "ncpfs", "nfs"}
     | {"nfs4", "ocfs2", "orangefs", "panfs", "pvfs2", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs", "wekafs"}
@@ -19,7 +21,9 @@ LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuseiso", "fuse-overlayfs", "fuse.fuse-
 """FUSE file systems over a disk of this machine: NTFS and a container's own layers."""
 
 FORCED = "CARSCRIBE_MOUNT"
-"""Environment variable: `local` or `network` instead of looking."""
+"""Environment variable: one of `KINDS_SAID` instead of looking; empty is as if it were not set."""
+
+KINDS_SAID = ("local", "network")
 
 
 class Partition(Protocol):
@@ -50,8 +54,16 @@ class Mount:
 
 
 def mount_of(folder: Path, partitions: Iterable[Partition] | None = None) -> Mount:
-    """The file system on which `folder` lies, or would lie. `partitions` are those of this machine when left out."""
-    if (forced := os.environ.get(FORCED, "")) in {"local", "network"}:
+    """The file system on which `folder` lies, or would lie. `partitions` are those of this machine when left out.
+
+    Raises: InputError when the environment variable says neither `local` nor `network`.
+    """
+    if forced := os.environ.get(FORCED, ""):
+        if forced not in KINDS_SAID:
+            raise InputError(
+                f"{FORCED} is {forced!r}, and says what kind of mount a workspace is on: {' or '.join(KINDS_SAID)}. "
+                f"Set one of them, or let Carscribe look: unset {FORCED}"
+            )
         return Mount(kind=f"{FORCED}={forced}", network=forced == "network")
     real = os.path.realpath(folder)
     if real.startswith("\\\\"):  # a Windows share without a letter

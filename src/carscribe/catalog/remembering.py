@@ -34,13 +34,20 @@ class KnownPhotos:
         return len(self._photos)
 
     def __getitem__(self, place: int, /) -> PhotoFile:
-        file = self._photos[place]
-        (block,) = PhotoList([file]).blocks()
-        (metadata,) = self._of(block)
-        return file if metadata == file.metadata else replace(file, metadata=metadata)
+        return self.at([place])[0]
 
     def __iter__(self) -> Iterator[PhotoFile]:
-        return map(self.__getitem__, range(len(self)))
+        for start in range(0, len(self), PAGE):
+            yield from self.at(range(start, min(start + PAGE, len(self))))
+
+    def at(self, places: Sequence[int]) -> list[PhotoFile]:
+        """As `Photos.at`, all of it looked up together."""
+        files = self._photos.at(places)
+        metadata = [each for block in PhotoList(files).blocks() for each in self._of(block)]
+        return [
+            file if known == file.metadata else replace(file, metadata=known)
+            for file, known in zip(files, metadata, strict=True)
+        ]
 
     def blocks(self) -> Iterator[Block]:
         """As `Photos.blocks`."""

@@ -59,12 +59,12 @@ def write_workspace(folder: Path, *, create: bool, say: Callable[[str], None] = 
 
     `say` is told when the folder lies on a network mount, and when another process's lock is waited for.
 
-    Raises: WorkspaceError, WorkspaceBusyError.
+    Raises: InputError, before anything is made; WorkspaceError, WorkspaceBusyError.
     """
     if not create:
         _must_exist(folder)
-    _make(folder)
     mount = mount_of(folder)
+    _make(folder)
     if mount.network:
         say(
             f"{folder} is on a network or FUSE mount ({mount.kind}): its catalogue is kept with a rollback journal, "
@@ -83,7 +83,7 @@ def write_workspace(folder: Path, *, create: bool, say: Callable[[str], None] = 
 
 @contextmanager
 def read_workspace(folder: Path) -> Iterator[Workspace]:
-    """The workspace in `folder`, to be read while others may read or write. Raises: WorkspaceError."""
+    """The workspace in `folder`, to be read while others may read or write. Raises: InputError, WorkspaceError."""
     _must_exist(folder)
     mount = mount_of(folder)
     connection = connect(folder, network=mount.network, write=False)

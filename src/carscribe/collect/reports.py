@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, TextIO
 
@@ -30,27 +31,28 @@ class Reports:
 
 def page_report(address: Address, page: PageRead, links: list[tuple[str, AddressRole]]) -> dict[str, Any]:
     """A page as a look at a site shows it."""
+    return _report(address, page, _by_role(links))
+
+
+def sitemap_report(
+    address: Address, read: SitemapRead, pages: list[tuple[str, AddressRole]], sitemaps: list[str]
+) -> dict[str, Any]:
+    """A sitemap as a look at a site shows it: a page without cars."""
+    page = PageRead(encoding="utf-8", refused=None, cars=(), links=(), matched=read.matched)
+    return _report(address, page, _by_role(pages) | {"sitemap": sitemaps})
+
+
+def _report(address: Address, page: PageRead, links: Mapping[str, list[str]]) -> dict[str, Any]:
     return {
         "url": address.url,
         "role": address.role,
         "encoding": page.encoding,
         "refused": page.refused,
         "cars": [asdict(car) for car in page.cars],
-        "links": {role: [url for url, its in links if its == role] for role in ("car", "list")},
+        "links": dict(links),
         "matched": dict(page.matched),
     }
 
 
-def sitemap_report(
-    address: Address, read: SitemapRead, pages: list[tuple[str, AddressRole]], sitemaps: list[str]
-) -> dict[str, Any]:
-    """A sitemap as a look at a site shows it."""
-    return {
-        "url": address.url,
-        "role": address.role,
-        "encoding": "utf-8",
-        "refused": None,
-        "cars": [],
-        "links": {role: [url for url, its in pages if its == role] for role in ("car", "list")} | {"sitemap": sitemaps},
-        "matched": dict(read.matched),
-    }
+def _by_role(links: list[tuple[str, AddressRole]]) -> dict[str, list[str]]:
+    return {role: [url for url, its in links if its == role] for role in ("car", "list")}

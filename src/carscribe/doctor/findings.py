@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from carscribe.errors import InputError
+
 Status = Literal["ok", "note", "warning", "problem"]
 
 Facts = TypeVar("Facts")
@@ -24,7 +26,8 @@ class Finding:
 
 
 def findings_of(checks: Mapping[str, Callable[[Facts], Iterable[Finding]]], facts: Facts) -> Iterator[Finding]:
-    """The findings of each check, by topic. One that breaks becomes a finding itself, and the others go on.
+    """The findings of each check, by topic. One that breaks becomes a finding itself, and the others go on. So does
+    what was set wrongly for one.
 
     >>> [found.what for found in findings_of({"Sums": lambda facts: [1 / facts]}, 0)]
     ['This check itself broke (ZeroDivisionError: division by zero); the others go on.']
@@ -32,6 +35,8 @@ def findings_of(checks: Mapping[str, Callable[[Facts], Iterable[Finding]]], fact
     for topic, check in checks.items():
         try:
             found = list(check(facts))
+        except InputError as error:
+            yield Finding(topic=topic, status="problem", what=str(error))
         except Exception as error:  # noqa: BLE001 - a doctor who faints helps nobody, and other machines are strange
             yield broken_check(topic, error)
         else:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from carscribe.evaluate.comparing import ComparedWhole, Comparison
+from carscribe.evaluate.comparing import ComparedAttribute, ComparedWhole, Comparison
 from carscribe.evaluate.judging import AttributeMeasure, Judged
 from carscribe.evaluate.page_probes import probe_section
 from carscribe.evaluate.page_shares import gap, percent, percents
@@ -89,7 +89,7 @@ def _scores(report: Report) -> str:
     for each in report.attributes:
         if each.scores and each.source == first:
             fitted = calibrated.get((each.attribute, each.recipe, each.question, each.language))
-            title = f"{each.question} ({each.language})"
+            title = f"{report.name_of(each.recipe, each.question)} ({each.language})"
             plots.append(reliability_plot(title, each.scores, fitted.fitted.after if fitted else None))
     if not plots:
         return ""
@@ -125,7 +125,7 @@ def _calibrated(report: Report) -> str:
         return ""
     rows = [
         (
-            text(each.question),
+            text(report.name_of(each.recipe, each.question)),
             text(each.language),
             number(each.photos),
             f"{each.temperature:.2f}{' (undecided: not kept)' if each.undecided else ''}",
@@ -146,7 +146,7 @@ def _comparison(report: Report) -> str:
     rows: list[tuple[str, ...]] = [
         (
             text(each.attribute),
-            text(f"{each.question}{' (choice)' if each.choice else ''}"),
+            text(_question(report, each)),
             text(each.language),
             number(each.accuracy.pairs),
             percent(each.accuracy.mine),
@@ -204,19 +204,20 @@ def _changes(comparison: Comparison) -> str:
 def _worst(report: Report) -> str:
     if not report.worst:
         return ""
-    return f'<h2>Photos with most that is wrong</h2><div class="photos">{"".join(map(_photo, report.worst))}</div>'
+    photos = "".join(_photo(report, worst) for worst in report.worst)
+    return f'<h2>Photos with most that is wrong</h2><div class="photos">{photos}</div>'
 
 
-def _photo(worst: WorstPhoto) -> str:
-    wrong = "".join(f"<li>{_wrong(each)}</li>" for each in worst.wrong)
+def _photo(report: Report, worst: WorstPhoto) -> str:
+    wrong = "".join(f"<li>{_wrong(report, each)}</li>" for each in worst.wrong)
     return f"<article>{thumbnail(worst.location)}<h3>{text(worst.photo)}</h3><ul>{wrong}</ul></article>"
 
 
-def _wrong(each: Judged) -> str:
+def _wrong(report: Report, each: Judged) -> str:
     asked, right = each.said_by.asked, " or ".join(each.right) or "nothing"
     stated = " and ".join(each.said) or "nothing"
     return (
-        f"<b>{text(asked.question)}</b> ({text(asked.language)}) "
+        f"<b>{text(report.name_of(asked.recipe, asked.question))}</b> ({text(asked.language)}) "
         f'<span class="{each.judgement}">{each.judgement}</span>: “{text(each.said_by.answer.text)}” '
         f"states {text(stated)}; right is {text(right)}"
     )
@@ -259,7 +260,6 @@ def _matrix(report: Report, each: AttributeMeasure) -> str:
     )
 
 
-def _question(report: Report, each: AttributeMeasure) -> str:
-    """A question's id, with its recipe where there are several."""
-    recipe = "" if len(report.recipes) == 1 else f"{each.recipe}."
-    return f"{recipe}{each.question}{' (choice)' if each.choice else ''}"
+def _question(report: Report, each: AttributeMeasure | ComparedAttribute) -> str:
+    """What a question is called, and whether it is a choice."""
+    return f"{report.name_of(each.recipe, each.question)}{' (choice)' if each.choice else ''}"

@@ -10,12 +10,13 @@ def probe_section(report: Report) -> str:
     """Both tables; nothing where nothing was asked again."""
     if (probe := report.probe) is None:
         return ""
-    orders = [_order(each, each.order) for each in probe.choices if each.order]
+    named = [(report.name_of(each.recipe, each.question), each) for each in probe.choices]
+    orders = [_order(name, each, each.order) for name, each in named if each.order]
     return (
         "<h2>What do choices depend on besides the photo?</h2>"
         f"<p>The choices of {probe.photos:,} photos were asked again ({text(probe.dtype)} on {text(probe.device)}): as "
         "they stand, with what they list in reverse order, and of a plain grey picture.</p>"
-        f"{_in_order(orders) if orders else ''}{_of_nothing([_prior(each, each.prior) for each in probe.choices])}"
+        f"{_in_order(orders) if orders else ''}{_of_nothing([_prior(name, each, each.prior) for name, each in named])}"
     )
 
 
@@ -33,10 +34,10 @@ def _in_order(rows: list[tuple[str, ...]]) -> str:
     )
 
 
-def _order(each: ProbedChoice, order: OrderMeasure) -> tuple[str, ...]:
+def _order(name: str, each: ProbedChoice, order: OrderMeasure) -> tuple[str, ...]:
     right = order.agreement.accuracy
     return (
-        text(f"{each.recipe}.{each.question}"),
+        text(name),
         text(each.language),
         number(order.agreement.same.total),
         percents(order.agreement.same),
@@ -64,10 +65,10 @@ def _of_nothing(rows: list[tuple[str, ...]]) -> str:
     )
 
 
-def _prior(each: ProbedChoice, prior: PriorMeasure) -> tuple[str, ...]:
+def _prior(name: str, each: ProbedChoice, prior: PriorMeasure) -> tuple[str, ...]:
     lean = prior.lean
     return (
-        text(f"{each.recipe}.{each.question}"),
+        text(name),
         text(each.language),
         text(prior.best),
         f"{prior.score:.2f}",

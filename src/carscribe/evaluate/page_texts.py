@@ -23,7 +23,7 @@ def texts_section(report: Report) -> str:
     """Open answers, and the descriptions composed of them."""
     rows = [
         (
-            text(f"{each.recipe}.{each.question}"),
+            text(report.name_of(each.recipe, each.question)),
             text(each.language),
             f"{percent(each.same_opening.share)} % “{text(each.opening)}”",
             number(each.answers),
@@ -63,7 +63,7 @@ def _languages(report: Report) -> str:
         return ""
     rows = [
         (
-            text(f"{each.recipe}.{each.question}"),
+            text(report.name_of(each.recipe, each.question)),
             text(each.attribute or "the choice"),
             text(" / ".join(each.languages)),
             number(each.agreeing.total),
@@ -83,7 +83,7 @@ def _open_against_choice(report: Report) -> str:
         return ""
     rows = [
         (
-            text(f"{each.recipe}.{each.open}"),
+            text(report.name_of(each.recipe, each.open)),
             text(each.choice),
             text(each.language),
             number(each.contradicting.total),

@@ -40,6 +40,7 @@ _STOPS = re.compile(
 )
 """Words after which a colour is no longer meant: "white body with black roof", "흰색 차체에 블랙 루프"."""
 
+_AND = re.compile(r"\s+and\s+", re.IGNORECASE)
 _LINKS = frozenset({"in", "is", "are", "painted", "finished"})
 _LABEL = re.compile(r"((?:[\w'-]+[\s/]+){0,3}[\w'-]+)\s*[:：]\s*(?:[\w'-]+\s+){0,2}$")
 """What a colon stands behind: "Roof color: matte black"."""
@@ -157,13 +158,9 @@ def _whole_phrases(wording: Wording) -> _Look:
 def _of_another_part(text: str, match: re.Match[str], wording: Wording) -> bool:
     """Whether a value is said of a part of the car and not of the car: before that part's name, or after it."""
     is_part = _parts(wording).match
-    ahead, behind = text[match.end() : match.end() + _NEAR], text[max(0, match.start() - _NEAR) : match.start()]
-    if not _ends_there(match):
-        for word in _WORD.findall(_CLAUSE_END.split(ahead)[0])[:_MOST_TO_PART]:
-            if is_part(word):
-                return True
-            if _STOPS.match(word):
-                break
+    behind = text[max(0, match.start() - _NEAR) : match.start()]
+    if _before_a_part(text, match, wording):
+        return True
     if (label := _LABEL.search(behind)) and any(is_part(word) for word in _WORD.findall(label[1])):
         return True
     before = _WORD.findall(_CLAUSE_END.split(behind)[-1])
@@ -171,6 +168,35 @@ def _of_another_part(text: str, match: re.Match[str], wording: Wording) -> bool:
         return bool(before and is_part(before[-1]) and _TOPIC.match(before[-1]))
     parts = [place for place, word in enumerate(before) if is_part(word) and len(before) - place <= _MOST_TO_PART + 1]
     return bool(parts) and not _LINKS.isdisjoint(word.lower() for word in before[parts[-1] + 1 :])
+
+
+def _before_a_part(text: str, match: re.Match[str], wording: Wording) -> bool:
+    """Whether a part of the car follows of which a value is said, or the value that "and" joins to it."""
+    if _ends_there(match):
+        return False
+    for word in _WORD.findall(_CLAUSE_END.split(text[match.end() : match.end() + _NEAR])[0])[:_MOST_TO_PART]:
+        if _parts(wording).match(word):
+            return True
+        if _STOPS.match(word):
+            break
+    joined = _joined_value(text, match, wording)
+    return joined is not None and _before_a_part(text, joined, wording)
+
+
+def _joined_value(text: str, match: re.Match[str], wording: Wording) -> re.Match[str] | None:
+    """The value right behind "and" where both are said of one thing: "black and silver wheels".
+
+    None for "black paint and silver wheels", which names what is black, and for "it is black and silver wheels …".
+    """
+    if wording.language == "ko" or _STOPS.match(match[0].split()[-1]):
+        return None
+    before = _WORD.findall(_CLAUSE_END.split(text[max(0, match.start() - _NEAR) : match.start()])[-1])
+    joint = _AND.match(text, match.end())
+    if joint is None or not _LINKS.isdisjoint(word.lower() for word in before):
+        return None
+    look = _names(wording)
+    joined = look.pattern.match(text, joint.end())
+    return joined if joined and joined.lastgroup in look.values else None
 
 
 def _ends_there(match: re.Match[str]) -> bool:

@@ -24,6 +24,7 @@ from carscribe.evaluate.probes import Probed, ProbeMeasure, measure_probe
 from carscribe.evaluate.scoring import BINS
 from carscribe.evaluate.texts import DescriptionMeasure, TextMeasure, measure_descriptions, measure_texts
 from carscribe.evaluate.vocabulary import Vocabulary, load_vocabulary
+from carscribe.question_names import question_name
 from carscribe.records import Language
 
 WORTHLESS = "The demo model's answers on real cars are worth nothing."
@@ -93,6 +94,14 @@ class Report:
     comparison: Comparison | None
     worst: tuple[WorstPhoto, ...]
     probe: ProbeMeasure | None = None
+
+    def name_of(self, recipe: str, question: str) -> str:
+        """What a question is called among those of the report."""
+        asked = {(each.recipe, each.question) for each in self.attributes}
+        asked |= {(each.recipe, each.question) for each in self.texts}
+        asked |= {(each.recipe, each.question) for each in self.agreement}
+        asked |= {(each.recipe, each.question) for each in self.probe.choices} if self.probe else set()
+        return question_name(recipe, question, asked)
 
 
 def evaluate(request: EvaluationRequest, ask_again: AskAgain | None = None) -> Report:

@@ -70,6 +70,7 @@ def finetune(
     """
     _needs_extra()
     _check(model, settings, device)
+    check_deepspeed(os.environ)
     from accelerate import PartialState
 
     processes = PartialState(cpu=device == "cpu", timeout=PATIENCE)  # one a GPU, where `accelerate launch` began them
@@ -212,6 +213,39 @@ def check_fsdp(settings: Settings, environment: Mapping[str, str], *, on_gpu: bo
         raise InputError(
             f'With train = "{settings.train}" FSDP\'s first version saves an empty adapter: set fsdp_version: 2 in '
             "accelerate's config."
+        )
+
+
+def check_deepspeed(environment: Mapping[str, str]) -> None:
+    """Refuse DeepSpeed's third stage where it is not to put the weights together in the end: then nothing can be saved.
+
+    `environment` is as `accelerate launch` sets it; what a configuration of DeepSpeed's own says, but "auto", wins.
+
+    Raises: InputError.
+    """
+    if environment.get("ACCELERATE_USE_DEEPSPEED", "").lower() != "true":
+        return
+    stage: object = environment.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
+    gathers: object = environment.get("ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL", "false")
+    says = "zero3_save_16bit_model: true under deepspeed_config in accelerate's configuration"
+    file = environment.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
+    if file != "none":
+        from accelerate.utils.deepspeed import HfDeepSpeedConfig
+
+        try:
+            own = HfDeepSpeedConfig(file)
+        except (OSError, ValueError) as error:
+            raise InputError(f"DeepSpeed's configuration {file} cannot be read: {error}") from None
+        own_stage = own.get_value("zero_optimization.stage", "0")
+        own_gathers = own.get_value("zero_optimization.stage3_gather_16bit_weights_on_model_save", "false")
+        stage = stage if own_stage == "auto" else own_stage
+        if own_gathers != "auto":
+            gathers = own_gathers
+            says = f"stage3_gather_16bit_weights_on_model_save: true under zero_optimization in {file}"
+    if str(stage) == "3" and str(gathers).lower() != "true":
+        raise InputError(
+            "DeepSpeed's third stage divides the model, and is not set to put it together in the end: nothing that was "
+            f"learned could be saved. Set {says}."
         )
 
 

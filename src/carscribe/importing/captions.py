@@ -20,7 +20,7 @@ from carscribe.photos.rows import row_reader
 from carscribe.photos.sources import Places, find_photos
 from carscribe.photos.streaming import stream_table
 from carscribe.photos.tables import TABLE_SUFFIXES, RawRow, decode_text
-from carscribe.plaintext import plain_lines
+from carscribe.plaintext import counted, plain_line, plain_lines
 from carscribe.records import Metadata, PhotoFile
 
 SIDECAR_SUFFIXES = (".txt", ".caption")
@@ -57,6 +57,20 @@ class LeftOut:
     empty: Named = field(default_factory=Named)
     second: Named = field(default_factory=Named)
     unreadable: Named = field(default_factory=Named)
+
+
+@dataclass(slots=True, kw_only=True)
+class TableRows:
+    """Rows of a table that have a caption, and how many of them match a photo that is there.
+
+    `named` is the photo that the first row without one names, None where none of them names any. `columns` are the
+    table's.
+    """
+
+    captioned: int = 0
+    matched: int = 0
+    named: str | None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,17 +130,41 @@ def read_captions(
     *,
     column: str | None = None,
     keys: Mapping[str, str] | None = None,
+    rows: TableRows | None = None,
 ) -> Iterator[FoundCaption]:
     """The captions, one by one. `column` of a table holds them, `keys` says which hold the image and the name.
 
-    What a caption has in several lines stays in lines; control characters go. `left_out` grows on the way.
+    What a caption has in several lines stays in lines; control characters go. `left_out` grows on the way, and of a
+    table `rows`.
 
     Raises: InputError; MetadataError where a table cannot be read, after the rows before it.
     """
     if source.table is not None:
-        yield from _of_table(source, source.table, left_out, column, keys)
+        read = _TableReading(table=source.table, photos=source.photos, column=column, keys=keys)
+        yield from _of_table(read, left_out, TableRows() if rows is None else rows)
     elif source.folder is not None:
         yield from _of_texts(source.photos, source.folder, left_out)
+
+
+def why_none_matched(source: CaptionSource, rows: TableRows) -> str | None:
+    """What was looked for where no row's photo is there, an example of both sides, and what to do; else None."""
+    if source.table is None or rows.matched or not rows.captioned:
+        return None
+    head = f"No row of {source.table} ({counted(rows.captioned, 'row')} with a caption)"
+    if rows.named is None:
+        return (
+            f"{head} names a photo: looked for in columns called image, file, file_name, path, photo …, and there are "
+            f"{', '.join(rows.columns) or 'none'}. Say which holds the photos' file names: --metadata-keys image=COLUMN"
+        )
+    beside = source.table.parent
+    places = [str(beside)] + [str(source.photos)] * (source.photos.is_dir() and source.photos != beside)
+    photo = None if source.photos == source.table else find_photos(source.photos).files[0].key
+    there = f", and a photo is called {photo}" if photo else ""
+    return (
+        f"{head} matches a photo: they name files such as {rows.named}, looked for in {' and '.join(places)}{there}. "
+        "Write the paths in the table as the photos' are, suffix and all, give the folder that they start from, or say "
+        "which column holds them: --metadata-keys image=COLUMN"
+    )
 
 
 def language_of(text: str) -> str:
@@ -201,18 +239,28 @@ def _sidecar(location: str, left_out: LeftOut) -> str | None:
     return text or None
 
 
-def _of_table(
-    source: CaptionSource, table: Path, left_out: LeftOut, column: str | None, keys: Mapping[str, str] | None
-) -> Iterator[FoundCaption]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TableReading:
+    """A table of captions, where its photos are, and which of its columns were named to hold what."""
+
+    table: Path
+    photos: Path
+    column: str | None
+    keys: Mapping[str, str] | None
+
+
+def _of_table(read: _TableReading, left_out: LeftOut, counts: TableRows) -> Iterator[FoundCaption]:
+    table = read.table
     rows = stream_table(table)
     first = list(islice(rows, FIRST_ROWS))
     if not first:
         raise InputError(f"{table} has no rows.")
     columns = list(dict.fromkeys(name for row in first for name in row.fields))
-    of_caption = _caption_columns(table, columns, column)
+    counts.columns = tuple(columns)
+    of_caption = _caption_columns(table, columns, read.column)
     guarded = table.suffix.lower() == ".csv" and tuple(columns) == _OWN_CSV
-    interpret = row_reader(table, columns, keys)
-    find = _finder(source.photos, table)
+    interpret = row_reader(table, columns, read.keys)
+    find = _finder(read.photos, table)
     for row in chain(first, rows):
         text = _caption_in(row, of_caption, guarded)
         meant = interpret(row if not guarded else _unguarded_row(row))
@@ -220,9 +268,13 @@ def _of_table(
         if not text:
             left_out.empty.add(f"{row.where} ({named})")
             continue
+        counts.captioned += 1
         found = [file for image in meant.images if (file := find(image))]
-        if not found:
+        if found:
+            counts.matched += 1
+        else:
             left_out.without_photo.add(f"{row.where} ({named})")
+            counts.named = counts.named or next(map(plain_line, meant.images), None)
         metadata = Metadata(name=meant.metadata.name, kind=meant.metadata.kind)
         for file in found:
             yield FoundCaption(file=replace(file, metadata=metadata), text=text, where=f"{table.name}, {row.where}")

@@ -12,7 +12,15 @@ from carscribe.catalog.imported import Caption, CaptionKeeper, CaptionsWanted, P
 from carscribe.catalog.text import writable
 from carscribe.catalog.workspace import Workspace
 from carscribe.errors import InputError
-from carscribe.importing.captions import CaptionSource, FoundCaption, LeftOut, language_of, read_captions
+from carscribe.importing.captions import (
+    CaptionSource,
+    FoundCaption,
+    LeftOut,
+    TableRows,
+    language_of,
+    read_captions,
+    why_none_matched,
+)
 from carscribe.photos.decode import photo_size
 from carscribe.pipeline import Prompter
 from carscribe.reading_ahead import read_ahead
@@ -48,13 +56,18 @@ class CaptionRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedCaptions:
-    """What became of the captions: those that are in the workspace, and those that were left out."""
+    """What became of the captions: those that are in the workspace, and those that were left out.
+
+    `rows` are those of a table, `none_matched` says what to do where no photo of any row is there.
+    """
 
     origin: str
     recipe: str
     question: str
     taken: Taken
     left_out: LeftOut
+    rows: TableRows | None
+    none_matched: str | None
     finished: bool
 
 
@@ -62,7 +75,7 @@ class ImportedCaptions:
 class CaptionsAhead:
     """Captions about to be taken. The first batch of them was read, so that what cannot be taken at all is known.
 
-    `captions` are all of them, `some` says whether there is one; `left_out` grows as they are read.
+    `captions` are all of them, `some` says whether there is one; `left_out` and `rows` grow as they are read.
     """
 
     request: CaptionRequest
@@ -72,6 +85,7 @@ class CaptionsAhead:
     captions: Iterator[Caption]
     some: bool
     left_out: LeftOut
+    rows: TableRows
 
     def none_taken(self) -> ImportedCaptions:
         """What is to be said where none is there: no workspace needs to be made for it."""
@@ -84,6 +98,8 @@ class CaptionsAhead:
             question=self.question.id,
             taken=taken,
             left_out=self.left_out,
+            rows=None if self.request.source.table is None else self.rows,
+            none_matched=why_none_matched(self.request.source, self.rows),
             finished=finished,
         )
 
@@ -102,8 +118,8 @@ def look_ahead(request: CaptionRequest) -> CaptionsAhead:
     if request.language:
         check_languages(recipe, [request.language])
     question = _question(recipe, request.question)
-    left_out = LeftOut()
-    found = read_captions(request.source, left_out, column=request.column, keys=request.keys)
+    left_out, rows = LeftOut(), TableRows()
+    found = read_captions(request.source, left_out, column=request.column, keys=request.keys, rows=rows)
     captions = (_caption(each, request.language or _language(each.text, recipe)) for each in found)
     first = list(islice(captions, BATCH))
     if not first and left_out == LeftOut():
@@ -116,6 +132,7 @@ def look_ahead(request: CaptionRequest) -> CaptionsAhead:
         captions=chain(first, captions),
         some=bool(first),
         left_out=left_out,
+        rows=rows,
     )
 
 

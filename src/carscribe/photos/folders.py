@@ -110,6 +110,10 @@ class FolderPhotos:
     def __iter__(self) -> Iterator[PhotoFile]:
         return map(self.__getitem__, range(len(self)))
 
+    def at(self, places: Sequence[int]) -> list[PhotoFile]:
+        """As `Photos.at`."""
+        return [self[place] for place in places]
+
     def blocks(self) -> Iterator[Block]:
         """As `Photos.blocks`."""
         first = 0

@@ -10,7 +10,6 @@ from carscribe.evaluate.intervals import Share
 from carscribe.evaluate.judging import AttributeMeasure
 from carscribe.evaluate.report import Report
 from carscribe.plaintext import counted, plain_line
-from carscribe.terminal.questions import question_name
 from carscribe.terminal.screen import Screen
 
 WORST_SHOWN = 5
@@ -28,7 +27,7 @@ def show_evaluation(screen: Screen, report: Report) -> None:
     for labels in report.labels:
         row("Judged by", f"{_SOURCES[labels.source]} of {counted(labels.photos, 'photo')}")
     for source in dict.fromkeys(each.source for each in report.attributes):
-        _tables(screen, [each for each in report.attributes if each.source == source], _SOURCES[source])
+        _tables(screen, report, [each for each in report.attributes if each.source == source])
     _scores(screen, report)
     _calibrated(screen, report)
     _orders(screen, report)
@@ -68,11 +67,12 @@ def interval(share: Share) -> str:
     return f"{percent(share.share)} ({percent(share.low)}–{percent(share.high)})"
 
 
-def _tables(screen: Screen, measures: Sequence[AttributeMeasure], by: str) -> None:
-    _heading(screen, f"Right by {by}, in % (95 % interval)")
+def _tables(screen: Screen, report: Report, measures: Sequence[AttributeMeasure]) -> None:
+    """What was right, of measures by labels of one source."""
+    _heading(screen, f"Right by {_SOURCES[measures[0].source]}, in % (95 % interval)")
     table = _table(("attribute", "question", "", "n", "right", "unsaid", "wrong", "of said"), numbers=4)
     for each in measures:
-        name = f"{each.question}{' (choice)' if each.choice else ''}"
+        name = f"{report.name_of(each.recipe, each.question)}{' (choice)' if each.choice else ''}"
         table.add_row(
             *_cells(
                 each.attribute,
@@ -88,7 +88,8 @@ def _tables(screen: Screen, measures: Sequence[AttributeMeasure], by: str) -> No
     screen.show(table)
     for each in measures:
         if each.invented.total:
-            told = f"{each.question} ({each.language}): {interval(each.invented)} % of"
+            question = report.name_of(each.recipe, each.question)
+            told = f"{question} ({each.language}): {interval(each.invented)} % of"
             photos = counted(each.invented.total, "photo")
             screen.result("Invented", f"{each.attribute}, {told} {photos} that have none")
 
@@ -105,7 +106,7 @@ def _scores(screen: Screen, report: Report) -> None:
         mass = "–" if scores.mean_mass is None else f"{scores.mean_mass:.2f}"
         table.add_row(
             *_cells(
-                each.question,
+                report.name_of(each.recipe, each.question),
                 each.language,
                 each.source,
                 f"{scores.answers}",
@@ -129,7 +130,7 @@ def _calibrated(screen: Screen, report: Report) -> None:
         edge = " (not kept)" if each.undecided else ""
         table.add_row(
             *_cells(
-                each.question,
+                report.name_of(each.recipe, each.question),
                 each.language,
                 f"{each.photos}",
                 f"{each.temperature:.2f}{edge}",
@@ -155,7 +156,6 @@ def _orders(screen: Screen, report: Report) -> None:
 def _probe(screen: Screen, report: Report) -> None:
     if (probe := report.probe) is None:
         return
-    asked = _asked(report)
     _heading(screen, f"Choices of {probe.photos:,} photos asked again in reverse order, in %")
     table = _table(("question", "", "n", "the same", "to front", "moved", "right", "difference"), numbers=3)
     for each in probe.choices:
@@ -164,7 +164,7 @@ def _probe(screen: Screen, report: Report) -> None:
         right = order.agreement.accuracy
         table.add_row(
             *_cells(
-                question_name(each.recipe, each.question, asked),
+                report.name_of(each.recipe, each.question),
                 each.language,
                 f"{order.agreement.same.total}",
                 interval(order.agreement.same),
@@ -181,7 +181,7 @@ def _probe(screen: Screen, report: Report) -> None:
         prior, lean = each.prior, each.prior.lean
         table.add_row(
             *_cells(
-                question_name(each.recipe, each.question, asked),
+                report.name_of(each.recipe, each.question),
                 each.language,
                 prior.best,
                 f"{prior.score:.2f}",
@@ -205,7 +205,7 @@ def _comparison(screen: Screen, report: Report) -> None:
         table.add_row(
             *_cells(
                 each.attribute,
-                f"{each.question}{' (choice)' if each.choice else ''}",
+                f"{report.name_of(each.recipe, each.question)}{' (choice)' if each.choice else ''}",
                 each.language,
                 f"{found.pairs}",
                 percent(found.mine),
@@ -231,14 +231,13 @@ def _comparison(screen: Screen, report: Report) -> None:
 
 
 def _without_labels(screen: Screen, report: Report) -> None:
-    asked = _asked(report)
     if report.agreement:
         _heading(screen, "One question in two languages: the same said, in % of where both say it")
         table = _table(("question", "states", "", "n", "agreeing", "only first", "only second"), numbers=3)
         for each in report.agreement:
             table.add_row(
                 *_cells(
-                    question_name(each.recipe, each.question, asked),
+                    report.name_of(each.recipe, each.question),
                     each.attribute or "the choice",
                     "/".join(each.languages),
                     f"{each.agreeing.total}",
@@ -254,7 +253,7 @@ def _without_labels(screen: Screen, report: Report) -> None:
         for against in report.contradictions:
             table.add_row(
                 *_cells(
-                    question_name(against.recipe, against.open, asked),
+                    report.name_of(against.recipe, against.open),
                     against.choice,
                     against.language,
                     f"{against.contradicting.total}",
@@ -271,7 +270,7 @@ def _texts(screen: Screen, report: Report) -> None:
         for each in report.texts:
             table.add_row(
                 *_cells(
-                    each.question,
+                    report.name_of(each.recipe, each.question),
                     each.language,
                     f"{each.answers}",
                     percent(each.degenerate.share),
@@ -294,14 +293,6 @@ def _texts(screen: Screen, report: Report) -> None:
             if not described.tokens:
                 table.add_row(*_cells(*head, repeated, "–"))
         screen.show(table)
-
-
-def _asked(report: Report) -> set[tuple[str, str]]:
-    """The recipe and the id of every question that a table of the report names."""
-    asked = {(each.recipe, each.question) for each in report.attributes}
-    asked |= {(each.recipe, each.question) for each in report.texts}
-    asked |= {(each.recipe, each.question) for each in report.agreement}
-    return asked | {(each.recipe, each.question) for each in report.probe.choices} if report.probe else asked
 
 
 def _points(difference: float, low: float, high: float) -> str:

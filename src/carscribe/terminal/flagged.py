@@ -11,8 +11,8 @@ from rich.text import Text
 from carscribe.flags import FlaggedPhoto
 from carscribe.output import flag_json
 from carscribe.plaintext import counted, plain_line
+from carscribe.question_names import question_name
 from carscribe.records import Flag, FlagCounts
-from carscribe.terminal.questions import question_name
 from carscribe.terminal.screen import Screen
 
 MARK = "!"

@@ -40,6 +40,8 @@ def show_captions(screen: Screen, workspace: Path, photos: Path, found: Imported
     screen.result(
         "Captions", f"{count:,} from {found.origin} ({languages or 'none'}): {', '.join(words) or 'nothing new'}"
     )
+    if found.rows is not None and found.rows.captioned:
+        screen.result("Matched", f"{found.rows.matched:,} of {found.rows.captioned:,} rows with a caption")
     screen.result("Answer", f"{found.recipe}.{found.question}")
     if taken.approved:
         screen.result("Approved", f"{taken.approved:,}")
@@ -54,6 +56,8 @@ def show_captions(screen: Screen, workspace: Path, photos: Path, found: Imported
         ("Set aside", taken.unreadable, "photos that cannot be read"),
     ):
         show_named(screen, head, named, why)
+    if found.none_matched is not None:
+        screen.warn(found.none_matched)
     if not found.finished:
         screen.warn("Stopped: what was taken is kept. The same command goes on.")
     if taken == Taken():  # then there may be no workspace

@@ -8,9 +8,9 @@ from rich.text import Text
 
 from carscribe.pipeline import RunPlan
 from carscribe.plaintext import plain_line
+from carscribe.question_names import question_name
 from carscribe.records import PhotoResult
 from carscribe.terminal.flagged import MARK
-from carscribe.terminal.questions import question_name
 
 HEAD_CELLS, ANSWER_CELLS, GAP_CELLS = 28, 17, 2
 """The widest a photo or name column gets, the narrowest an answer column, and what is between two, in terminal cells:

@@ -1,4 +1,4 @@
-"""What a question is called at the terminal."""
+"""What a question is called at the terminal and on pages. Pure."""
 
 from collections.abc import Set
 
