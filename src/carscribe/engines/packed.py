@@ -32,6 +32,10 @@ ALIGNED = 64
 """Matrix products with a side that is no multiple of 8 run several times slower on a GPU, and InternVL3's 151,674
 tokens are none: the output layer gets rows of zeros up to a multiple of this."""
 
+TRIED_TOKENS = 4099
+"""Layers are compiled on so many: a number that no size of a model is, or compilers take the two to be one. On few,
+inductor divides sums over long rows among a GPU's processors, in two kernels where one does."""
+
 
 def packed_attention(
     _module: torch.nn.Module,
@@ -213,7 +217,7 @@ class PackedModel:
 
     @torch.inference_mode()
     def _try_out(self) -> None:
-        """One layer over some tokens, as many as no other size here, and two tiles through the vision tower."""
+        """One layer over `TRIED_TOKENS`, and two tiles through the vision tower."""
         config = self.model.config
         side = config.vision_config.image_size
         height, width = side if isinstance(side, list | tuple) else (side, side)
@@ -221,8 +225,8 @@ class PackedModel:
         self.model.get_image_features(pixel_values=like.new_zeros((2, 3, height, width)))
         if self.layers is None:
             return
-        hidden = like.new_zeros((67, self.text_config.hidden_size))
-        turn = self.language.rotary_emb(hidden, torch.arange(67, device=self.device))
+        hidden = like.new_zeros((TRIED_TOKENS, self.text_config.hidden_size))
+        turn = self.language.rotary_emb(hidden, torch.zeros(TRIED_TOKENS, dtype=torch.long, device=self.device))
         query, _, _ = self.before(self.layers[0], hidden, *turn)
         self.after(self.layers[0], hidden, query.flatten(1))
 
