@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ from PIL import Image
 
 import carscribe
 from carscribe import pipeline
-from carscribe.batching import Pending
+from carscribe.batching import LOOK_AHEAD_TILES, Pending
 from carscribe.errors import InputError, PhotosError, RecipeError
 from carscribe.photos.decode import read_photo
 from carscribe.pipeline import ReadSettings, ask, plan_run, run
-from carscribe.reading_ahead import READ_AHEAD
+from carscribe.reading_ahead import MOST_READ_AHEAD, READ_AHEAD, least_read_ahead
 from carscribe.records import Answer, PhotoFile, Prompt, Request, TiledPhoto, Tiling
 
 SIZES = {"a.jpg": (400, 300), "b.png": (300, 300), "c.jpg": (600, 400), "sub/d.webp": (300, 500), "e.bmp": (900, 300)}
@@ -146,20 +146,22 @@ def test_photos_yet_to_be_read_are_cut_into_no_more_tiles_than_fit(
         cut[pending.index] = pending.tiles
         return pending
 
-    to_ask = ((index, file, (WHEELS,)) for index in range(READ_AHEAD + 3))
+    window = least_read_ahead()
+    to_ask = ((index, file, (WHEELS,)) for index in range(window + 3))
     settings = ReadSettings(max_tiles=max_tiles)
     for results in ask(to_ask, FakeEngine(limit=1, capacity=7), settings, admit=admit):
         assert all(result.answers for result in results)
     assert cut[0] == first
-    assert [cut[READ_AHEAD + i] for i in range(3)] == [later] * 3
+    assert [cut[window + i] for i in range(3)] == [later] * 3
 
 
 def test_only_so_many_photos_are_read_ahead(tmp_path: Path) -> None:
-    for i in range(READ_AHEAD + 60):
-        Image.new("RGB", (40, 30), (i, 0, 0)).save(tmp_path / f"{i:03}.png")
+    window = least_read_ahead()
+    for i in range(window + 60):
+        Image.new("RGB", (40, 30), (i % 256, i // 256, 0)).save(tmp_path / f"{i:03}.png")
     stream = carscribe.describe(tmp_path, engine=FakeEngine(limit=1))
     next(stream)
-    for path in sorted(tmp_path.iterdir())[READ_AHEAD + 10 :]:
+    for path in sorted(tmp_path.iterdir())[window + 10 :]:
         path.unlink()
     assert sum(result.error is not None for result in stream) == 50
 
@@ -167,9 +169,9 @@ def test_only_so_many_photos_are_read_ahead(tmp_path: Path) -> None:
 def test_a_whole_batch_is_read_while_the_one_before_is_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    a_batch = READ_AHEAD + 40
+    a_batch = MOST_READ_AHEAD + 40  # more than is read ahead without it, however many cores there are
     for i in range(3 * a_batch):
-        Image.new("RGB", (40, 30), (i % 256, i // 256, 0)).save(tmp_path / f"{i:03}.png")
+        Image.new("RGB", (30, 30), (i % 256, i // 256, 0)).save(tmp_path / f"{i:04}.png")
     read, answered = list[str](), list[int]()
     there = threading.Condition()
 
@@ -191,6 +193,31 @@ def test_a_whole_batch_is_read_while_the_one_before_is_answered(
     monkeypatch.setattr(pipeline, "read_photo", counting)
     assert all(result.answers for result in carscribe.describe(tmp_path, engine=Waiting(limit=a_batch)))
     assert sum(answered) == len(read) == 3 * a_batch
+
+
+def test_where_few_and_many_tiles_are_mixed_no_more_tiles_are_read_ahead_than_a_large_batch_has(tmp_path: Path) -> None:
+    """As many photos as make a batch of one tile, of 13 tiles each, would be 3 GB."""
+    small, large, photos = tmp_path / "small.png", tmp_path / "large.png", 1200
+    Image.new("RGB", (30, 30)).save(small)
+    Image.new("RGB", (400, 300)).save(large)
+    held = most = 0
+
+    def to_ask() -> Iterator[tuple[int, PhotoFile, tuple[Prompt, ...]]]:
+        nonlocal held
+        for index in range(photos):
+            path = large if index % 10 else small
+            held += 13 if path == large else 1
+            yield index, PhotoFile(location=str(path), key=str(index)), (WHEELS,)
+
+    def admit(pending: Pending) -> Pending:
+        nonlocal held, most
+        most = max(most, held)
+        held -= pending.tiles
+        return pending
+
+    answered = sum(map(len, ask(to_ask(), FakeEngine(limit=384), ReadSettings(), admit=admit)))
+    assert (answered, held) == (photos, 0)
+    assert READ_AHEAD * 12 < most <= max(1.02 * LOOK_AHEAD_TILES, 13 * least_read_ahead())
 
 
 def test_exact_decode_reads_large_jpegs_at_full_size(tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ CANVAS_PX = {1: (448, 448), 7: (1344, 896), 13: (1792, 1344)}
 PICTURES = 48
 """Different pictures; files beyond them differ in bytes behind the picture's end, so that none is known already."""
 
+WORKS = ("eight", "one", "designer", "designer-en-ko")
+"""What a photo can be asked: see `questions`."""
+
 ASPECTS = (
     "body type",
     "proportions and stance",
@@ -83,8 +86,10 @@ def parser(description: str | None, *, seconds: float) -> argparse.ArgumentParse
 
 
 def row(text: str) -> tuple[int, str]:
-    """Tiles and work: 7:designer."""
+    """Tiles and work: 7:designer. Raises: ValueError for what is none."""
     tiles, _, work = text.partition(":")
+    if work not in WORKS:
+        raise ValueError(f"{work} is none of {', '.join(WORKS)}")
     return int(tiles), work
 
 

@@ -32,8 +32,13 @@ SLOT_QUANTUM = 64
 SCORED_ROWS = 256
 """Places whose logits are made at once when choices are scored, in the model's dtype and in float32."""
 
-RESTING_BYTES: Mapping[bool, int] = {False: int(3.5 * 2**20), True: 10 * 2**20}
-"""What torch's allocator has beside the weights and cannot use, a layer: of weights as they are, and quantised."""
+RESTING_BYTES: Mapping[Held | None, int] = {
+    None: int(3.5 * 2**20),
+    "fp8": 10 * 2**20,
+    "int8": 10 * 2**20,
+    "int4": 16 * 2**20,
+}
+"""What torch's allocator has beside the weights and cannot use, a layer, by how they are held."""
 
 BETWEEN_BYTES = 150 * 2**20
 """What lies between tensors of a batch and is too small for others. Like the rest of what is idle, seen on an H200."""
@@ -397,7 +402,7 @@ def batch_bytes(
     )
     if not limits.graphs:
         return found
-    resting = shape.layers * RESTING_BYTES[dtype in QUANTISED]
+    resting = shape.layers * RESTING_BYTES[held_of(dtype)]
     reading = found.reading + int(read * prefix * idle_mlp * shape.mlp * value)
     return replace(found, idle=resting + BETWEEN_BYTES + max(0, reading - found.passes))
 

@@ -7,14 +7,14 @@ Each stage is its own package and knows none of the others; only this module kno
 """
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 
-from carscribe.batching import Ladder, Pending, group_by_tiles
+from carscribe.batching import LOOK_AHEAD_TILES, Ladder, Pending, group_by_tiles
 from carscribe.catalog.entries import PromptSet
 from carscribe.check.skipping import without_flagged
 from carscribe.collector import collector_paused
@@ -29,7 +29,7 @@ from carscribe.photos.metadata import MetadataMatch, match_metadata
 from carscribe.photos.rows import read_rows
 from carscribe.photos.sources import find_photos, same_bytes
 from carscribe.photos.tiles import choose_grid
-from carscribe.reading_ahead import read_ahead
+from carscribe.reading_ahead import READ_AHEAD, read_ahead
 from carscribe.recipes.loading import load_recipe, shipped_recipes
 from carscribe.recipes.rendering import render, uses_metadata
 from carscribe.records import PIXEL_LIMIT, Metadata, PhotoFile, PhotoResult, Prompt, Recipe, TiledPhoto, Tiling
@@ -254,15 +254,19 @@ def ask(
             return PhotoResult(index=index, file=file, error=str(error) or "Out of memory while reading it.")
 
     a_batch = 0
+    most_tiles = tiling_for(engine.tiling, settings.max_tiles).max_tiles + 1
+    tiles_of_latest = deque([most_tiles] * READ_AHEAD, READ_AHEAD)  # until they are seen, photos are taken to be large
 
     def admitted(stream: Iterable[Pending | PhotoResult]) -> Iterator[Pending | PhotoResult]:
         nonlocal a_batch
         for item in stream:
             if stopped():
                 return
-            if isinstance(item, Pending):
-                a_batch = ladder.size(item)
-            yield admit(item) if isinstance(item, Pending) else item
+            found = admit(item) if isinstance(item, Pending) else item
+            if isinstance(found, Pending):
+                tiles_of_latest.append(found.tiles)
+                a_batch = min(ladder.size(found), LOOK_AHEAD_TILES * READ_AHEAD // sum(tiles_of_latest))
+            yield found
 
     def until_stopped(stream: Iterable[Pending | PhotoResult]) -> Iterator[list[Pending] | PhotoResult]:
         for batch in group_by_tiles(admitted(stream), ladder.size):
@@ -270,7 +274,8 @@ def ask(
                 return
             yield batch
 
-    # A GPU takes a whole batch at once, and would wait for what is not read while it works on the one before.
+    # A GPU takes a whole batch at once, and would wait for what is not read while it works on the one before. Where few
+    # and many tiles are mixed, a batch of the former's number would be more than the host's memory is meant to hold.
     with closing(read_ahead(to_ask, read, taken_at_once=lambda: a_batch)) as stream:
         yield from ladder.answer_all(until_stopped(stream))
 

@@ -21,9 +21,8 @@ def read_ahead(
     `taken_at_once` is how many will be asked for in a row as soon as they can be had: the window holds so many at
     least. It is asked again for each item.
     """
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    least = min(max(READ_AHEAD, READ_AHEAD_A_CORE * workers), MOST_READ_AHEAD)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="read-photo")
+    least = least_read_ahead()
+    pool = ThreadPoolExecutor(_cores(), thread_name_prefix="read-photo")
     ahead: deque[Future[Found]] = deque()
     try:
         for item in items:
@@ -34,3 +33,12 @@ def read_ahead(
             yield ahead.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def least_read_ahead() -> int:
+    """How much is read ahead on this machine, however little is taken at once."""
+    return min(max(READ_AHEAD, READ_AHEAD_A_CORE * _cores()), MOST_READ_AHEAD)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

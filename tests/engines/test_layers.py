@@ -67,7 +67,10 @@ def test_a_fused_layer_equals_the_layer_it_is_made_of(kind: Any) -> None:
     turn = (angle.cos(), angle.sin())
     found = layer(hidden, position_embeddings=turn, attention_mask=None)
     expected = found if isinstance(found, torch.Tensor) else found[0]
+    projected = layer.self_attn.o_proj.weight.data_ptr()
     (own,) = fused([layer]) or []
+    assert own.out.weight.data_ptr() == projected, "in the host's memory it may be mapped from a file, and stays there"
+    own = gathered(own)
     cos, sin = (x.expand(ROWS, -1, -1).flatten(0, 1) for x in turn)
     states = own.before(hidden.flatten(0, 1), cos, sin)
     query, key, value = (x.view(ROWS, TOKENS, -1, width).transpose(1, 2) for x in states)

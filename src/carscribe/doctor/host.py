@@ -17,7 +17,7 @@ from carscribe.doctor.torch_facts import torch_facts
 GIB, MIB = 2**30, 2**20
 
 LITTLE_MEMORY_BYTES = 8 * GIB
-"""Less than this for the whole process and reading ahead (0.6 GB of tiles, full-size photos in each core) is felt."""
+"""Less than this for the whole process and reading ahead (up to 3.5 GB of tiles, a full-size photo a core) is felt."""
 
 LITTLE_SHARED_BYTES = GIB
 """Docker gives a container 64 MiB."""

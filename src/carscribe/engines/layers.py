@@ -94,10 +94,13 @@ class PatchProjection(nn.Module):
 
 
 def fused(layers: Sequence[Any]) -> list[FusedLayer] | None:
-    """All layers fused, one after another, each one's parts freed before the next; None for layers of another kind."""
+    """All layers fused, one after another, each one's parts freed before the next; None for layers of another kind.
+
+    On a GPU each is `gathered`. In the host's memory nothing is gained by it, and what is mapped from a file stays so.
+    """
     if any(type(layer).__name__ not in KNOWN for layer in layers):
         return None
-    return [gathered(FusedLayer(layer)) for layer in layers]
+    return [gathered(own) if own.out.weight.is_cuda else own for own in map(FusedLayer, layers)]
 
 
 def gathered(layer: FusedLayer) -> FusedLayer:
