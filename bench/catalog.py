@@ -35,8 +35,8 @@ from carscribe.records import Answer, EngineCard, PhotoResult, Prompt, Request, 
 from recording import record
 
 WORDS = "slim LED headlamps, split daytime signature, full-width light bar, dark trim"
-PACES = (23.0, 56.0)
-"""Photos a second of an 8B at one tile on one GPU: this engine's first figure, and the prototype's, compiled."""
+PACES = (45.0, 90.0)
+"""Photos a second of an 8B at one tile on an H200 (`bench/results/versus_h200/`), and twice that."""
 
 BATCH = 64
 LOOKED_AT = 16
@@ -104,6 +104,7 @@ def tell():
 
 atexit.register(tell)
 del sys.argv[0]
+sys.path.insert(0, str(pathlib.Path(sys.argv[0]).parent))  # as for a file that Python is given
 (runpy.run_path if sys.argv[0].endswith(".py") else runpy.run_module)(sys.argv[0], run_name="__main__")
 """
 """Runs a file or a module, and tells of itself what it took."""
