@@ -32,9 +32,9 @@ ALIGNED = 64
 """Matrix products with a side that is no multiple of 8 run several times slower on a GPU, and InternVL3's 151,674
 tokens are none: the output layer gets rows of zeros up to a multiple of this."""
 
-TRIED_TOKENS = 4099
-"""Layers are compiled on so many: a number that no size of a model is, or compilers take the two to be one. On few,
-inductor divides sums over long rows among a GPU's processors, in two kernels where one does."""
+TRIED_TOKENS = 1031
+"""Layers are compiled on so many: a number that no size of a model is, or compilers take the two to be one. On fewer
+than twice a GPU's processors, inductor divides sums over long rows among them, in two kernels where one does."""
 
 
 def packed_attention(
