@@ -238,7 +238,8 @@ def memory(results: Path) -> Figure:
     """Predicted against measured memory, and how far they are apart."""
     found = found_in(results, "memory/*.json")
     cells = [cell for cell in found if "measured_gib" in cell]
-    sizes, dtypes = (list(dict.fromkeys(cell[name] for cell in cells)) for name in ("size", "dtype"))
+    sizes = sorted({cell["size"] for cell in cells}, key=lambda size: float(size.removesuffix("B")))
+    dtypes = list(dict.fromkeys(cell["dtype"] for cell in cells))
     figure = picture(f"Memory of a run, predicted and measured{on_gpu(found)}", 4.6)
     left, right = figure.subplots(1, 2)
     for size, dtype in ((size, dtype) for size in sizes for dtype in dtypes):
