@@ -1,11 +1,12 @@
 """Carscribe as it ships: `carscribe.describe` into a workspace, from files to answers on disk.
 
 usage: python bench/versus/ours.py --model DIR --work DIR --to FILE [--dtype bfloat16] [--rows 1:eight 7:one]
+           [--stacks FILE]
 
 Answers are made as long as the work says, by their caps and with no token that ends one. Random weights loop, and a
 loop would be asked again at a temperature, of which the peers know nothing: here it is not. Before each row a run of a
 batch and a quarter has shapes compiled and captured; `warm_up_s` says how long the first took. Rows share files:
-nothing is kept from one to the next, each has a workspace of its own.
+nothing is kept from one to the next, each has a workspace of its own. --stacks: what the threads were at, by row.
 """
 
 import json
@@ -14,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from stacks import Stacks
 from work import GRID_TILES, lasting, make_files, parser, questions, take, write
 
 import carscribe
@@ -129,7 +131,9 @@ def main() -> None:
     options_of = parser(__doc__, seconds=LEAST_S)
     options_of.add_argument("--device", default="cuda")
     options_of.add_argument("--dtype", default="bfloat16")
+    options_of.add_argument("--stacks", type=Path)
     options = options_of.parse_args()
+    stacks = Stacks()
     start = time.perf_counter()
     engine = open_engine(options.model, device=options.device, dtype=options.dtype)
     figures: dict[str, Any] = {"contender": "carscribe", "dtype": engine.card.dtype, "rows": []}
@@ -143,10 +147,13 @@ def main() -> None:
         figures.setdefault("warm_up_s", warm["seconds"])
         wanted = max(2 * batch, round(options.seconds * 1.4 * warm["photos_per_s"]))
         measured = partial(run, engine, work=work, tiles=tiles, folder=options.work)
-        row = lasting(measured, files, wanted, seconds=options.seconds)
+        with stacks.of(f"{tiles}:{work}") if options.stacks else nullcontext():
+            row = lasting(measured, files, wanted, seconds=options.seconds)
         figures["rows"].append({"work": work, "tiles": tiles, "batch": batch, **row})
         print(json.dumps(figures["rows"][-1]), flush=True)
         write(options.to, figures)
+        if options.stacks:
+            options.stacks.write_text(json.dumps(stacks.shares(), indent=1) + "\n")
     figures["peak_gib"] = round((engine.peak_bytes or 0) / 2**30, 2)
     write(options.to, figures)
 
