@@ -365,11 +365,6 @@ def batch_bytes(
 
     `compiled`: whether layers are. Without it, in fp8 on a GPU alone, which is from the start; elsewhere a run begins
     without. Rows are taken to be asked alike, so that they share a mask.
-
-    A token of a pass holds vectors of the MLP (gate and up, what activates them, their product), of the hidden size,
-    and its keys and values as they are put together: how many was counted (`tests/engines/test_memory_counted.py`) and
-    seen on a GPU (`bench/gpu_memory.py`), as was what lies idle: of layers that are not compiled, a vector and a
-    quarter of the MLP.
     """
     value = value_bytes(dtype, limits.computing)
     if compiled is None:
@@ -378,11 +373,8 @@ def batch_bytes(
     per_slot = kv_bytes_per_token(
         layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim, bytes_per_value=value
     )
-    if compiled:
-        of_mlp, of_hidden, idle_mlp = (2.5 if dtype == "fp8" else 3.0), 5, 0.0
-    else:
-        of_mlp, of_hidden, idle_mlp = (5.5 if dtype == "fp8" else 4.0), 6, 1.25
-    attended = 2 * (shape.kv_heads + 1) * shape.head_dim
+    of_mlp, of_hidden, idle_mlp = _vectors_a_token(dtype, compiled=compiled)
+    attended = 2 * (shape.kv_heads + 1) * shape.head_dim  # keys and values as they are put together
     per_token = int((of_mlp * shape.mlp + of_hidden * shape.hidden + attended) * value)
     masks = (shape.heads // shape.kv_heads + 1) * row.branch_tokens * (prefix + row.branch_tokens)
     read = largest_part(photos, read_at_once(row.tiles, limits))
@@ -405,6 +397,18 @@ def batch_bytes(
     resting = shape.layers * RESTING_BYTES[held_of(dtype)]
     reading = found.reading + int(read * prefix * idle_mlp * shape.mlp * value)
     return replace(found, idle=resting + BETWEEN_BYTES + max(0, reading - found.passes))
+
+
+def _vectors_a_token(dtype: str, *, compiled: bool) -> tuple[float, int, float]:
+    """What a token of a pass holds: vectors of the MLP (gate and up, what activates them, their product) and of the
+    hidden size; and of the MLP's once more, what lies idle beside a pass.
+
+    Counted for 16 bits as they are (`tests/engines/test_memory_counted.py`); the rest was seen on a GPU
+    (`bench/gpu_memory.py`). Compiled, gate and up are activated where their product goes, in fp8 at half its size.
+    """
+    if compiled:
+        return (2.5 if dtype == "fp8" else 3.0), 5, 0.0
+    return (5.5 if dtype == "fp8" else 4.0), 6, 1.25
 
 
 def largest_part(count: int, most: int) -> int:
