@@ -18,7 +18,6 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +39,7 @@ from carscribe.errors import OutOfMemoryError
 from carscribe.records import Answer, PhotoResult, Request, TiledPhoto
 from checkpoints import write_apart
 from gpu_bytes import GIB, MIB, allocated, gib, out_of_memory_count, reserved, taken
+from meanwhile import meanwhile
 from recording import record
 
 PICTURES = 16
@@ -247,24 +247,17 @@ def children_bytes() -> int:
 def sampled(done: Callable[[], int]) -> Iterator[list[dict[str, float]]]:
     """Memory once a second, in MiB."""
     rows: list[dict[str, float]] = []
-    over = threading.Event()
     began = time.perf_counter()
 
     def look() -> None:
-        while not over.wait(1.0):
-            whole, own = resident()
-            counts = {"host": whole, "host_own": own, "children": children_bytes()}
-            counts |= {"allocated": allocated(), "reserved": reserved()}
-            row = {"at_s": round(time.perf_counter() - began, 1), "photos": float(done())}
-            rows.append(row | {name: round(count / MIB, 1) for name, count in counts.items()})
+        whole, own = resident()
+        counts = {"host": whole, "host_own": own, "children": children_bytes()}
+        counts |= {"allocated": allocated(), "reserved": reserved()}
+        row = {"at_s": round(time.perf_counter() - began, 1), "photos": float(done())}
+        rows.append(row | {name: round(count / MIB, 1) for name, count in counts.items()})
 
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
+    with meanwhile(look, every_s=1.0):
         yield rows
-    finally:
-        over.set()
-        thread.join()
 
 
 def flat(engine: LocalEngine, photos: Path, options: argparse.Namespace) -> dict[str, Any]:

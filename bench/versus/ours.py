@@ -12,10 +12,9 @@ nothing is kept from one to the next, each has a workspace of its own. --stacks:
 import json
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from stacks import Stacks
@@ -36,6 +36,7 @@ from carscribe.engines.local import LocalEngine
 from carscribe.memory import ON_GPU
 from carscribe.packing import Layout
 from carscribe.records import Request
+from meanwhile import meanwhile
 
 LEAST_S = 30.0
 
@@ -79,22 +80,13 @@ def force_lengths(engine: LocalEngine, work: str) -> None:
 def gpu_watched() -> Iterator[list[float]]:
     """How busy the GPU says it is, in percent, five times a second."""
     seen: list[float] = []
-    over = threading.Event()
 
     def look() -> None:
-        while not over.wait(0.2):
-            try:
-                seen.append(float(torch.cuda.utilization()))
-            except (RuntimeError, ModuleNotFoundError, AttributeError):
-                return
+        with suppress(RuntimeError, ModuleNotFoundError, AttributeError):
+            seen.append(float(torch.cuda.utilization()))
 
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
+    with meanwhile(look, every_s=0.2):
         yield seen
-    finally:
-        over.set()
-        thread.join()
 
 
 def run(engine: LocalEngine, photos: list[Path], work: str, tiles: int, folder: Path) -> dict[str, Any]:

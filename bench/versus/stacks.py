@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from meanwhile import meanwhile
+
 EVERY_S = 0.04
 FRAMES, MOST = 7, 14
 
@@ -22,22 +24,15 @@ class Stacks:
     def of(self, row: str) -> Iterator[None]:
         """Look while `row` is run."""
         seen: dict[str, Counter[str]] = self.counts.setdefault(row, defaultdict(Counter))
-        over = threading.Event()
 
         def look() -> None:
-            while not over.wait(EVERY_S):
-                names = {thread.ident: thread.name.partition("_")[0] for thread in threading.enumerate()}
-                for ident, frame in sys._current_frames().items():
-                    if ident != threading.get_ident():
-                        seen[names.get(ident, "?")][_told(frame)] += 1
+            names = {thread.ident: thread.name.partition("_")[0] for thread in threading.enumerate()}
+            for ident, frame in sys._current_frames().items():
+                if ident != threading.get_ident():
+                    seen[names.get(ident, "?")][_told(frame)] += 1
 
-        thread = threading.Thread(target=look, daemon=True, name="stacks")
-        thread.start()
-        try:
+        with meanwhile(look, every_s=EVERY_S):
             yield
-        finally:
-            over.set()
-            thread.join()
 
     def shares(self) -> dict[str, dict[str, dict[str, float]]]:
         """By row and thread, the commonest stacks with their shares of the times it was looked at."""

@@ -193,7 +193,11 @@ class PackedModel:
             patches = model.model.vision_tower.embeddings.patch_embeddings
             patches.projection = PatchProjection(patches.projection)
         self.before, self.after = FusedLayer.before, FusedLayer.after
-        self.compiled = False
+
+    @property
+    def compiled(self) -> bool:
+        """Whether layers are compiled."""
+        return self.before is not FusedLayer.before
 
     def compile(self, backend: Any = "inductor") -> None:
         """Compile what a layer does before and after attention, and the vision tower's layers: once for all shapes.
@@ -208,7 +212,6 @@ class PackedModel:
             for layer in tiles:
                 layer.compile(**how)
             self._try_out()
-            self.compiled = True
         except Exception:
             self.before, self.after = FusedLayer.before, FusedLayer.after
             for layer in tiles:

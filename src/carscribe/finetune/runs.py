@@ -250,7 +250,5 @@ def check_deepspeed(environment: Mapping[str, str]) -> None:
 
 
 def _needs_extra() -> None:
-    from importlib.util import find_spec
-
     if not all(map(find_spec, ("torch", "transformers", "trl", "peft", "datasets", "matplotlib"))):
         raise MissingExtraError("Fine-tuning", extra="train")
