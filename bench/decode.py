@@ -1,14 +1,14 @@
 """Reading alone: photos a second from 12-megapixel JPEG files on disk to tiles, and where the time goes.
 
-usage: python bench/decode.py [--photos FOLDER] [--drawn 8] [--rounds 3]
+usage: python bench/decode.py [--photos FOLDER [--most 256]] [--drawn 8] [--rounds 3] [--pool]
 
 `shipped` is `read_photo` by the clock: in one thread, in a thread a core, and in as many beside a thread that is busy
 in the interpreter, which the one that feeds a GPU is at worst. `in_pieces` is that last with Pillow's draft as it
 comes: it hands a file to its decoder 64 KiB at a time and takes the interpreter in between. `ways` decode the same
 bytes and cut them, in one thread, in turn within each round, by that thread's own CPU time, so that other work on the
 machine changes little: what is not installed is left out. PSNR is that of their tiles against those of every pixel
-decoded. Without --photos, detailed pictures are drawn, every second one with an sRGB profile and every fourth lying on
-its side.
+decoded. --pool: `shipped` in a thread a core alone. Without --photos, detailed pictures are drawn, every second one
+with an sRGB profile and every fourth lying on its side.
 """
 
 import argparse
@@ -41,8 +41,8 @@ from recording import record
 
 WIDTH_PX, HEIGHT_PX = 4000, 3000
 QUALITY = 90
-MAX_TILES = {1: 1, 7: 6, 13: 12}
-"""The largest grid that cuts a photo of 4:3 into so many tiles."""
+MAX_TILES = (1, 6, 12)
+"""The largest grids that cut a photo of 4:3 into 1, 7 and 13 tiles."""
 
 DECODERS = ("pillow", "simplejpeg", "PyTurboJPEG", "opencv-python-headless")
 
@@ -58,18 +58,26 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="a folder of JPEG files, in place of drawn pictures")
     parser.add_argument("--drawn", type=int, default=8, help="how many pictures to draw")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--most", type=int, help="how many of the folder's photos")
+    parser.add_argument("--pool", action="store_true", help="what is shipped, in a thread a core, and no more")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="carscribe-decode-") as folder:
-        paths = sorted(options.photos.glob("*.jp*g")) if options.photos else draw(Path(folder), options.drawn)
+        found = sorted(options.photos.glob("*.jp*g")) if options.photos else draw(Path(folder), options.drawn)
+        paths = found[: options.most]
         if not paths:
             parser.error(f"{options.photos} holds no JPEG file: name a folder that does.")
-        figures = measure(paths, options.rounds)
-    source = "--photos FOLDER" if options.photos else f"--drawn {options.drawn}"
-    print(record("decode", figures, command=f"python bench/decode.py {source} --rounds {options.rounds}"))
+        source = f"--photos FOLDER --most {len(paths)}" if options.photos else f"--drawn {options.drawn}"
+        command = f"python bench/decode.py {source} --rounds {options.rounds}"
+        name = "decode"
+        if options.pool:
+            command, name = f"{command} --pool", "decode_pool"
+        for figures in measure(paths, options.rounds, pool_alone=options.pool):
+            result = record(name, figures, command=command)
+    print(result)
 
 
-def measure(paths: Sequence[Path], rounds: int) -> dict[str, object]:
-    """All figures, printed as they come."""
+def measure(paths: Sequence[Path], rounds: int, *, pool_alone: bool) -> Iterator[dict[str, object]]:
+    """The figures so far, tile count by tile count."""
     sizes_mb = [path.stat().st_size / 1e6 for path in paths]
     figures: dict[str, object] = {
         "photos": len(paths),
@@ -80,16 +88,18 @@ def measure(paths: Sequence[Path], rounds: int) -> dict[str, object]:
     }
     print(figures, flush=True)
     ways = {name: way for name, opened in OPENERS.items() if (way := opened()) is not None}
-    for tiles, max_tiles in MAX_TILES.items():
+    for max_tiles in MAX_TILES:
         tiling = Tiling(max_tiles=max_tiles)
-        found = {
-            "shipped_photos_per_s": shipped(paths, tiling, rounds),
-            "step_ms": shares(paths, tiling),
-            "ways": compare(ways, paths, tiling, rounds),
-        }
+        with Image.open(paths[0]) as first:
+            tiles = choose_grid(*first.size, tiling).tiles
+        if f"tiles_{tiles}" in figures:  # a photo of 3:2 comes to no more than 7
+            continue
+        found: dict[str, object] = {"shipped_photos_per_s": shipped(paths, tiling, rounds, pool_alone=pool_alone)}
+        if not pool_alone:
+            found |= {"step_ms": shares(paths, tiling), "ways": compare(ways, paths, tiling, rounds)}
         figures[f"tiles_{tiles}"] = found
         print(tiles, "tiles", found, flush=True)
-    return figures
+        yield figures
 
 
 def installed(name: str) -> str | None:
@@ -139,7 +149,7 @@ def draw_one(random: np.random.Generator) -> Image.Image:
 # What is shipped.
 
 
-def shipped(paths: Sequence[Path], tiling: Tiling, rounds: int) -> dict[str, float]:
+def shipped(paths: Sequence[Path], tiling: Tiling, rounds: int, *, pool_alone: bool) -> dict[str, float]:
     """Photos a second of `read_photo`, the median of `rounds`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     read = partial(read_photo, tiling=tiling)
@@ -150,10 +160,12 @@ def shipped(paths: Sequence[Path], tiling: Tiling, rounds: int) -> dict[str, flo
 
     each: dict[str, list[float]] = {}
     for _ in range(rounds):
-        each.setdefault("one_thread", []).append(pace(read, paths, threads=1))
         each.setdefault("thread_a_core", []).append(pace(read, paths, threads=cores))
         with busy_interpreter():
             each.setdefault("thread_a_core_beside_a_busy_one", []).append(pace(read, paths, threads=cores))
+        if pool_alone:
+            continue
+        each.setdefault("one_thread", []).append(pace(read, paths, threads=1))
         with busy_interpreter():
             each.setdefault("in_pieces_beside_a_busy_one", []).append(pace(in_pieces, paths, threads=cores))
     return {name: round(statistics.median(paces), 2) for name, paces in each.items()}
