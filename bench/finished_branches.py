@@ -3,8 +3,8 @@
 usage: python bench/finished_branches.py [--photos 64 192 384] [--works designer designer-en-ko eight]
 
 Answers are as long as `versus/work.py` draws them, for every work alike. A step's work is its entries, ended ones among
-them until they are dropped: looked at a step late, down to a multiple of 64 entries or to fewer columns. The demo model
-decodes, since what is counted depends on lengths alone.
+them until they are dropped, down to a multiple of 64 entries or to fewer columns: at once, or where a step is short for
+an 8B, a step late. The demo model decodes, since what is counted depends on lengths alone.
 """
 
 import argparse
@@ -28,6 +28,8 @@ from carscribe.recipes.loading import load_recipe
 from carscribe.recipes.rendering import render
 from carscribe.records import Metadata, Request
 from recording import record
+
+EIGHT = memory.FAMILY["OpenGVLab/InternVL3-8B-hf"]
 
 
 class Counted:
@@ -82,7 +84,7 @@ def main() -> None:
     parser.add_argument("--works", nargs="+", default=["designer", "designer-en-ko", "eight"])
     options = parser.parse_args()
     engine = LocalEngine(open_checkpoint(str(demo_checkpoint())), device="cpu", dtype="float32")
-    engine._quantum, engine._entries, engine._late = memory.SLOT_QUANTUM, 64, True
+    engine._quantum, engine._entries, engine._late = memory.SLOT_QUANTUM, 64, memory.short_step(EIGHT)
     rows = []
     with torch.inference_mode():
         for work in options.works:

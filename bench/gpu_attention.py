@@ -4,10 +4,10 @@ usage: python bench/gpu_attention.py [--device cuda] [--rounds 20]
 
 Three passes: `read` (the prefix, causal), `ask` (the questions' tokens: all of the prefix, their own branch of the
 rest) and `decode` (one token of each column). `folded`: query heads that share a key/value head folded into the query
-axis, one call under a mask, as shipped. `grouped`: left as they are, torch told of the groups. `merged`: the prefix
-without a mask by flash attention, the branches under one, put together by their log-sum-exps. `flex`: FlexAttention,
-compiled, blocks that nobody sees left out. `cudnn` and `flash`: the prefix by one backend of torch or the other.
-`apart` is the largest difference to `folded`.
+axis, one call under a mask, as shipped for questions. `step`: what is shipped for a decode step. `grouped`: heads left
+as they are, torch told of the groups. `merged`: the prefix without a mask by flash attention, the branches under one,
+put together by their log-sum-exps. `flex`: FlexAttention, compiled, blocks that nobody sees left out. `cudnn` and
+`flash`: the prefix by one backend of torch or the other. `apart` is the largest difference to `folded`.
 """
 
 import argparse
@@ -24,8 +24,10 @@ from recording import record
 
 HEADS, KV_HEADS, WIDTH = 28, 4, 128
 GROUP = HEADS // KV_HEADS
-CASES = ((1, 64, 264), (7, 32, 1800), (13, 24, 3336))
-"""Tiles, rows of a batch, tokens of the prefix."""
+CASES = ((1, 64, 384, 264), (7, 9, 256, 1800), (13, 4, 137, 3336))
+"""Tiles, rows that are read at once and decoded at once, tokens of the prefix."""
+
+ASKED_ROWS = 40
 
 QUESTIONS, QUESTION_TOKENS, COLUMNS, STEPS = 10, 40, 8, 20
 
@@ -83,6 +85,17 @@ def flex(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torc
     return lambda: compiled(query, key, value, block_mask=blocks, enable_gqa=True)
 
 
+def step(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, prefix: int) -> torch.Tensor:
+    """The decode step's own, with all rows alive and all slots written."""
+    from carscribe.engines.step_attention import step_attention
+
+    rows, device = len(query), query.device
+    slots = torch.arange(mask.shape[1] - mask.shape[0], mask.shape[1], device=device)
+    alive = torch.ones(rows, dtype=torch.bool, device=device)
+    common = torch.full((1,), prefix, dtype=torch.long, device=device)
+    return step_attention(query, key, value, mask[None], alive, slots, common, scaling=WIDTH**-0.5).transpose(1, 2)
+
+
 def by_backend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, backend: SDPBackend) -> Way:
     """Causal, by one of torch's backends."""
 
@@ -126,19 +139,21 @@ def main() -> None:
     rows_of: list[dict[str, Any]] = []
     torch.manual_seed(0)
     with torch.inference_mode():
-        for tiles, rows, prefix in CASES if cuda else ((1, 1, 64),):
+        for tiles, read_rows, rows, prefix in CASES if cuda else ((1, 1, 1, 64),):
             tokens = QUESTIONS * QUESTION_TOKENS
             slots = -(-(prefix + tokens + COLUMNS * STEPS) // 64) * 64
             key, value = (torch.randn(rows, KV_HEADS, slots, WIDTH, device=options.device).to(dtype) for _ in range(2))
 
-            def query_of(count: int, rows: int = rows) -> torch.Tensor:
+            def query_of(count: int, rows: int) -> torch.Tensor:
                 """As projections leave it: tokens before heads in memory."""
                 return torch.randn(rows, count, HEADS, WIDTH, device=options.device).to(dtype).transpose(1, 2)
 
-            reading = query_of(prefix)
+            reading = query_of(prefix, read_rows)
             ways: dict[tuple[str, str], Way] = {}
             for name, backend in (("flash", SDPBackend.FLASH_ATTENTION), ("cudnn", SDPBackend.CUDNN_ATTENTION)):
-                ways["read", name] = by_backend(reading, key[:, :, :prefix], value[:, :, :prefix], backend)
+                ways["read", name] = by_backend(
+                    reading, key[:read_rows, :, :prefix], value[:read_rows, :, :prefix], backend
+                )
             seen = torch.ones(tokens, prefix, dtype=torch.bool, device=options.device)
             asking = torch.cat([seen, branch_mask(options.device)], dim=1)
             decoding = torch.zeros(COLUMNS, slots, dtype=torch.bool, device=options.device)
@@ -148,15 +163,19 @@ def main() -> None:
                 decoding[column, start : start + QUESTION_TOKENS] = True
                 decoding[column, prefix + tokens + column :: COLUMNS] = True
             for stage, mask in (("ask", asking), ("decode", decoding)):
-                query = query_of(mask.shape[0])
-                near_key, near_value = key[:, :, : mask.shape[1]], value[:, :, : mask.shape[1]]
+                near = slice(0, min(rows, ASKED_ROWS) if stage == "ask" else rows)
+                query = query_of(mask.shape[0], near.stop)
+                near_key, near_value = key[near, :, : mask.shape[1]], value[near, :, : mask.shape[1]]
                 arguments = (query, near_key, near_value, mask)
                 ways[stage, "folded"] = lambda a=arguments: folded(*a)  # type: ignore[misc]
                 ways[stage, "grouped"] = lambda a=arguments: grouped(*a)  # type: ignore[misc]
                 ways[stage, "merged"] = lambda a=arguments, p=prefix: merged(*a, p)  # type: ignore[misc]
                 ways[stage, "flex"] = flex(*arguments)
+                if cuda and stage == "decode":
+                    ways[stage, "step"] = lambda a=arguments, p=prefix: step(*a, p)  # type: ignore[misc]
             for (stage, name), way in ways.items():
-                row: dict[str, Any] = {"tiles": tiles, "rows": rows, "stage": stage, "way": name}
+                at_once = {"read": read_rows, "ask": min(rows, ASKED_ROWS)}.get(stage, rows)
+                row: dict[str, Any] = {"tiles": tiles, "rows": at_once, "stage": stage, "way": name}
                 row |= timed(way, options.device, options.rounds)
                 if stage != "read" and name != "folded" and "failed" not in row:
                     apart = (way().float() - ways[stage, "folded"]().float()).abs().max()

@@ -29,6 +29,7 @@ from carscribe.memory import (
     plan_batch,
     read_at_once,
     rows_that_fit,
+    short_step,
     vision_bytes,
     weight_bytes,
 )
@@ -54,6 +55,15 @@ def test_the_parts_of_a_batch_add_up(shape: ModelShape, row: RowShape, dtype: st
     )
     assert (elsewhere.total, elsewhere.idle) == (here.total - here.graphs, 0)
     assert here.idle > 0
+
+
+def test_graphs_hold_a_short_step_at_most() -> None:
+    shape = FAMILY["OpenGVLab/InternVL3-8B-hf"]
+    short = short_step(shape) // ROW.columns
+    held = [
+        batch_bytes(shape, ROW, "bfloat16", ON_GPU, photos=photos).graphs for photos in (short // 2, short + 1, 384)
+    ]
+    assert held[0] < held[1] == held[2] == short_step(shape) * shape.vocabulary * 2
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS.glob("*.json")), ids=lambda cell: str(cell.stem))

@@ -43,6 +43,9 @@ RESTING_BYTES: Mapping[Held | None, int] = {
 BETWEEN_BYTES = 150 * 2**20
 """What lies between tensors of a batch and is too small for others. Like the rest of what is idle, seen on an H200."""
 
+SHORT_OPERATIONS = 3.6e11
+"""Of a layer in a decode step: half a millisecond on an H100, thrice what a host takes to launch its kernels."""
+
 USED_SHARE = 0.9
 """Of what is free beside the weights, how much is planned with: the rest is for what the allocator cannot use. Where
 that is more, it gives back what lies idle before it gives up, which takes time."""
@@ -296,6 +299,15 @@ def weight_bytes(shape: ModelShape, dtype: str, computing: str = ON_GPU.computin
     return layer_bytes(shape, dtype, computing) + others * value_bytes(dtype, computing)
 
 
+def short_step(shape: ModelShape) -> int:
+    """Answers up to which a decode step may be over before its kernels are launched, so that it is worth a graph.
+
+    >>> [short_step(shape) for shape in FAMILY.values()]
+    [12072, 3846, 772]
+    """
+    return int(SHORT_OPERATIONS * shape.layers / (2 * shape.layer_parameters))
+
+
 def layer_bytes(shape: ModelShape, dtype: str, computing: str = ON_GPU.computing) -> int:
     """Bytes of the projections of all layers, with the scales and zeros of quantised ones."""
     return shape.layers * sum(
@@ -379,7 +391,9 @@ def batch_bytes(
     masks = (shape.heads // shape.kv_heads + 1) * row.branch_tokens * (prefix + row.branch_tokens)
     read = largest_part(photos, read_at_once(row.tiles, limits))
     asked = largest_part(photos, asked_at_once(row.branch_tokens, limits))
-    step = photos * row.columns * shape.vocabulary * value + dequantised_bytes(shape, dtype, limits.computing)
+    answers, dequantised = photos * row.columns, dequantised_bytes(shape, dtype, limits.computing)
+    step = answers * shape.vocabulary * value + dequantised
+    replayed = min(answers, short_step(shape)) * shape.vocabulary * value + dequantised
     found = BatchBytes(
         prefix_cache=photos * prefix * per_slot,
         branch_cache=photos * (slots - prefix) * per_slot,
@@ -389,7 +403,7 @@ def batch_bytes(
         reading=read * prefix * per_token,
         asking=asked * row.branch_tokens * per_token + masks,
         choosing=max(step, SCORED_ROWS * shape.vocabulary * 8),
-        graphs=step if limits.graphs else 0,
+        graphs=replayed if limits.graphs else 0,
         idle=0,
     )
     if not limits.graphs:

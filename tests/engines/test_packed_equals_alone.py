@@ -28,6 +28,9 @@ QUESTIONS = (
     open_prompt("휠은 어떤가요? 짧은 구로 답하세요."),
     open_prompt("이 자동차의 색은?", new=1),
 )
+ALL = 10**6
+"""A step of so many answers is the longest that is looked at late, and replayed: all are."""
+
 CHOICES = ("sedan", "sedan car", "SUV", "컨버터블", "white pearl two-tone paint")
 BACKBONES = [("qwen2", "dynamic"), ("qwen3", "default")]
 Make = Callable[..., Path]
@@ -55,9 +58,9 @@ def test_tiles_of_the_real_size_equal_too(random_checkpoint: Make) -> None:
     assert_equals_alone(engine_of(folder), Alone(folder), requests)
 
 
-@pytest.mark.parametrize(("quantum", "late"), [(1, False), (5, False), (1, True), (4, True)])
+@pytest.mark.parametrize(("quantum", "late"), [(1, 0), (5, 0), (1, ALL), (4, ALL), (4, 16)])
 def test_branches_that_end_early_and_late_equal_alone(
-    random_checkpoint: Make, tmp_path: Path, quantum: int, late: bool
+    random_checkpoint: Make, tmp_path: Path, quantum: int, late: int
 ) -> None:
     """With several end tokens the answers end at different steps, so that they are dropped on the way."""
     source = random_checkpoint()
@@ -109,7 +112,7 @@ def test_a_step_that_was_captured_serves_later_batches(random_checkpoint: Make, 
     folder = random_checkpoint()
     alone = Alone(folder)
     engine = engine_of(folder)
-    engine._graphs, engine._entries, engine._late = Replaying(), 4, True
+    engine._graphs, engine._entries, engine._late = Replaying(), 4, ALL
     for seed in range(4):
         prompts = tuple(open_prompt(f"{aspect} {seed}?", new=12) for aspect in ("wheels", "lamps", "roof"))
         others = tuple(open_prompt(f"{aspect} {seed}?", new=7) for aspect in ("paint", "glass", "doors", "grille"))
@@ -123,6 +126,16 @@ def test_a_step_that_was_captured_serves_later_batches(random_checkpoint: Make, 
     assert_equals_alone(engine, alone, [Request(tiles=photo(8, 3), prompts=others)])
 
 
+def test_a_first_batch_is_replayed_from_its_second_step_on_and_long_steps_are_not(random_checkpoint: Make) -> None:
+    folder = random_checkpoint()
+    requests = [Request(tiles=photo(seed, 1), prompts=QUESTIONS[:3]) for seed in range(2)]
+    for late, captured in ((6, 1), (5, 0)):
+        engine = engine_of(folder)
+        engine._graphs, engine._entries, engine._late, engine._end_ids = Replaying(), 6, late, (-1,)
+        engine.answer(requests)
+        assert engine._graphs.captured == captured
+
+
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("CUDA error: out of memory")]
 )
@@ -134,7 +147,7 @@ def test_without_memory_for_a_graph_steps_go_on_without(random_checkpoint: Make,
 
     folder, tried = random_checkpoint(), list[Callable[[], None]]()
     engine = engine_of(folder)
-    engine._graphs = Full()
+    engine._graphs, engine._late = Full(), ALL
     for seed in range(4):
         assert_equals_alone(engine, Alone(folder), [Request(tiles=photo(seed, 1), prompts=QUESTIONS[:2])])
     assert len(tried) == 1, "a shape is not tried again and again"
@@ -147,9 +160,8 @@ def test_what_else_goes_wrong_in_a_capture_is_said(random_checkpoint: Make) -> N
             raise RuntimeError("operation not permitted when stream is capturing")
 
     engine = engine_of(random_checkpoint())
-    engine._graphs = Broken()
+    engine._graphs, engine._late = Broken(), ALL
     request = Request(tiles=photo(0, 1), prompts=QUESTIONS[:2])
-    engine.answer([request])
     with pytest.raises(RuntimeError, match="not permitted"):
         engine.answer([request])
 

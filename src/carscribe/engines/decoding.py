@@ -35,7 +35,7 @@ SMALL_STEP = 256
 """Answers in a step up to which it takes as long as reading the weights does: fewer of them gain little."""
 
 LEVELS = 32
-"""In so many sizes come steps of more: each has a graph of its own."""
+"""In so many sizes come steps of more that are captured: each has a graph of its own."""
 
 
 def answer_slots(columns: int, new_tokens: int) -> int:
@@ -85,8 +85,9 @@ class _State:
 
     entry int64 [M]: which of the layout's B · R columns; cell int64 [M]: which of the grid's B · C. tokens, positions,
     caps int64 [M], done bool [M]; said int64 [M, T], what was said up to `step` int64 [1]. slots int64 [C]: where the
-    next keys and values go; mask bool [1 or B, C, K]: what they see; own bool [1, C, C]: each itself; ends int64 [E]:
-    what ends an answer; finite: whether all was. A graph may use nothing else that belongs to a batch.
+    next keys and values go; mask bool [1 or B, C, K]: what they see; own bool [1, C, C]: each itself; common int64 [1]:
+    how many slots, from the first, all see; alive bool [B]: the rows that have any. ends int64 [E]: what ends an
+    answer; finite: whether all was. A graph may use nothing else that belongs to a batch.
     """
 
     entry: torch.Tensor
@@ -100,6 +101,8 @@ class _State:
     slots: torch.Tensor
     mask: torch.Tensor
     own: torch.Tensor
+    alive: torch.Tensor
+    common: torch.Tensor
     ends: torch.Tensor
     finite: torch.Tensor
 
@@ -115,7 +118,7 @@ class _State:
 
 
 class Graphs:
-    """CUDA graphs of decode steps: captured when a shape comes for the second time, then replayed.
+    """CUDA graphs of decode steps: captured when a shape comes for the second time, be it the next step, then replayed.
 
     They hold as long as the caches' memory stays where it is. `captured` counts them, for tests and benches.
     """
@@ -215,42 +218,43 @@ def decode(
     quantum: int = 1,
     sampler: Sampler | None = None,
     graphs: Graphs | None = None,
-    late: bool = False,
+    late: int = 0,
 ) -> torch.Tensor:
     """The answers' token ids, int64 [B, R, T] on the CPU, T the largest cap; what follows an end or a cap is noise.
 
     hidden [B · R, hidden] is what the columns' questions end with; caps int64 [B, R] the most new tokens of each, 0 for
-    none. After each step ended entries are dropped down to a multiple of `quantum`: `late`, as on a GPU, once the next
-    step is under way, so that it waits for nobody. Without a `sampler` the likeliest token is taken. `graphs` must be
-    of this cache.
+    none. After each step ended entries are dropped down to a multiple of `quantum`. A step of at most `late` entries is
+    over sooner than the host has the next one ready: it is replayed from `graphs`, which must be of this cache, and
+    what ended in it is dropped once the next one is under way, so that it waits for nobody. Without a `sampler` the
+    likeliest token is taken.
 
     Raises: NumericsError when the logit of a likeliest token is not finite.
     """
     columns = _Columns(packed, cache, layout, caps, end_ids, sampler)
     state = columns.begin(hidden, layout)
-    todo, graph, fresh = columns.steps - 1, None, True
+    todo, graph = columns.steps - 1, None
     look: _Look | None = None
-    smaller = columns.compact(state, caps.numpy().flatten() == 0 if late else state.done.cpu().numpy(), quantum)
+    smaller = columns.compact(state, caps.numpy().flatten() == 0 if late else state.done.cpu().numpy(), quantum, late)
     if smaller is None:
         todo = 0
     else:
         state = smaller
     for _ in range(todo):
-        if fresh and graphs is not None and sampler is None:
-            found = graphs.find(state, columns)
-            graph, state = found or (None, state)
-        fresh = False
+        short = len(state.done) <= late
+        if graph is None and short and graphs is not None and sampler is None:
+            graph, state = graphs.find(state, columns) or (None, state)
         if graph is None:
             columns.advance(state)
         else:
             graph.replay()
-        look = look if late else _Look(state.done)
+        look = look if short else _Look(state.done)
         if look is not None:
-            smaller = columns.compact(state, look.seen(), quantum)
+            smaller = columns.compact(state, look.seen(), quantum, late)
             if smaller is None:
                 break
-            fresh, state = smaller is not state, smaller
-        look = _Look(state.done) if late else None
+            if smaller is not state:
+                graph, state = None, smaller
+        look = _Look(state.done) if short else None
     columns.write_down(state)
     if not bool(state.finite):
         raise not_finite(hidden.dtype)
@@ -314,6 +318,8 @@ class _Columns:
             slots=torch.arange(first_slot, first_slot + columns, device=device),
             mask=self._seen(sent(layout.stem_mask, device), layout.prefix_tokens),
             own=self._own(columns),
+            alive=torch.ones(self.rows, dtype=torch.bool, device=device),
+            common=torch.full((1,), layout.prefix_tokens, dtype=torch.long, device=device),
             ends=sent(np.array(self.end_ids, np.int64), device),
             finite=torch.ones((), dtype=torch.bool, device=device),
         )
@@ -325,14 +331,18 @@ class _Columns:
         state.mask.index_copy_(2, state.slots, state.own.expand(len(state.mask), -1, -1))
         self.cache.slots = state.slots
         cells = None if len(state.cell) == self.rows * len(state.slots) else state.cell
-        hidden = self.packed.step(self.cache, state.tokens, state.positions, self.packed.fold(state.mask), cells)
+        fed = state.tokens, state.positions, state.mask, cells, state.alive, state.common
+        hidden = self.packed.step(self.cache, *fed)
         state.step.add_(1)
         state.slots.add_(len(state.slots))
         state.positions.add_(1)
         self._take(state, self.packed.logits(hidden))
 
-    def compact(self, state: _State, done: NDArray[np.bool_], quantum: int) -> _State | None:
-        """The entries that go on, and some ended ones to fill up the last `quantum`; None when all are `done`."""
+    def compact(self, state: _State, done: NDArray[np.bool_], quantum: int, late: int) -> _State | None:
+        """The entries that go on, and some ended ones to fill up the last `quantum`; None when all are `done`.
+
+        Of at most `late`, which are captured, there are few sizes.
+        """
         alive = np.flatnonzero(~done)
         if not len(alive):
             return None
@@ -340,7 +350,7 @@ class _Columns:
         cells = self.cells
         rows = cells[alive] // columns
         fitting = min(columns, bucket_branches(int(np.bincount(rows).max())))
-        if quantum > 1 and len(alive) > SMALL_STEP:
+        if SMALL_STEP < len(alive) <= late:
             quantum = max(quantum, round_up(len(self.caps) // LEVELS, quantum))
         keep = min(round_up(len(alive), quantum), self.rows * fitting, len(done))
         if keep == len(done) and fitting == columns:
@@ -383,6 +393,8 @@ class _Columns:
             slots=slots,
             mask=mask,
             own=self._own(len(slots)),
+            alive=sent(np.bincount(cells // len(slots), minlength=self.rows) > 0, slots.device),
+            common=state.common,
             ends=state.ends,
             finite=state.finite,
         )

@@ -135,7 +135,8 @@ class LocalEngine:
         self._end_ids = _end_ids(self._packed.model, self._prompts.end_of_turn_id)
         self._quantum, self._entries = (memory.SLOT_QUANTUM, 64) if cuda else (8, 1)
         self._widths = set[int]()
-        self._graphs, self._late = Graphs() if cuda else None, cuda
+        self._graphs = Graphs() if cuda else None
+        self._late = memory.short_step(memory.shape_of(self._packed.model.config.to_dict())) if cuda else 0
         after_s = 0.0 if dtype == "fp8" else COMPILE_AFTER_S  # uncompiled it is slower than bfloat16, and takes more
         self._until_compiled_s = after_s if compiled and cuda else math.inf
         self._free_since_s = 0.0

@@ -9,7 +9,10 @@ Shapes: B rows, P prefix tokens, N branch tokens, C columns decoded at once, M t
 H heads, V vocabulary.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,10 @@ from transformers.cache_utils import Cache
 
 from carscribe.engines.device import sent
 from carscribe.engines.layers import FusedLayer, PatchProjection, fused
-from carscribe.memory import SCORED_ROWS, shape_of
+from carscribe.memory import SCORED_ROWS, SLOT_QUANTUM, shape_of
+
+Attend = Callable[..., torch.Tensor]
+"""Attention: query [B, H, T, D], key and value [B, H_kv, K, D], `scaling`, to [B, T, H, D]."""
 
 ATTENTION = "carscribe_packed"
 """The name under which `packed_attention` is known to transformers."""
@@ -32,13 +38,16 @@ ALIGNED = 64
 """Matrix products with a side that is no multiple of 8 run several times slower on a GPU, and InternVL3's 151,674
 tokens are none: the output layer gets rows of zeros up to a multiple of this."""
 
+MOST_STEP_QUERIES = 64
+"""Queries of a row that share a key/value head, in a decode step, with which `step_attention` is faster than torch."""
+
 TRIED_TOKENS = 1031
 """Layers are compiled on so many: a number that no size of a model is, or compilers take the two to be one. On fewer
 than twice a GPU's processors, inductor divides sums over long rows among them, in two kernels where one does."""
 
 
 def packed_attention(
-    _module: torch.nn.Module,
+    _module: torch.nn.Module | None,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -72,6 +81,33 @@ def packed_attention(
 def folded(mask: torch.Tensor, heads_per_kv: int) -> torch.Tensor:
     """A mask [b, T, K] as `packed_attention` takes it: [b, 1, heads_per_kv · T, K]."""
     return mask.repeat(1, heads_per_kv, 1)[:, None]
+
+
+def _attend(
+    mask: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scaling: float
+) -> torch.Tensor:
+    return packed_attention(None, query, key, value, mask, scaling=scaling)[0]
+
+
+def step_attention_for(like: torch.Tensor, *, heads: int, kv_heads: int, width: int) -> Attend | None:
+    """`step_attention` for heads of this width, where it runs on what `like` is on, and in its dtype: it is tried out.
+
+    None in float32, in which answers are to be torch's own to the last bit.
+    """
+    columns = MOST_STEP_QUERIES // (heads // kv_heads)
+    if like.element_size() != 2 or width < 16 or width & (width - 1) or columns < 1 or find_spec("triton") is None:
+        return None
+    try:
+        from carscribe.engines.step_attention import step_attention
+
+        query, cached = like.new_zeros((1, heads, columns, width)), like.new_zeros((1, kv_heads, SLOT_QUANTUM, width))
+        seen = torch.ones((1, columns, SLOT_QUANTUM), dtype=torch.bool, device=like.device)
+        slots = torch.arange(columns, device=like.device)
+        step_attention(query, cached, cached, seen, seen[0, 0, :1], slots, slots[:1], scaling=1.0)
+    except Exception as error:  # noqa: BLE001 - compilers fail in ways of their own, and torch's attention is there
+        logging.getLogger(__name__).info("Answers are decoded with torch's attention: %s", error)
+        return None
+    return step_attention
 
 
 class RotaryTable(torch.nn.Module):
@@ -189,7 +225,11 @@ class PackedModel:
         self.vocabulary = len(model.lm_head.weight)
         pad_rows(model.lm_head, embedding)
         self.layers = fused(self.language.layers)
+        self.step_attention: Attend | None = None
         if self.device.type == "cuda":
+            self.step_attention = step_attention_for(
+                like, heads=shape.heads, kv_heads=shape.kv_heads, width=shape.head_dim
+            )
             patches = model.model.vision_tower.embeddings.patch_embeddings
             patches.projection = PatchProjection(patches.projection)
         self.before, self.after = FusedLayer.before, FusedLayer.after
@@ -278,21 +318,29 @@ class PackedModel:
         cache: PackedCache,
         token_ids: torch.Tensor,
         position_ids: torch.Tensor,
-        folded_mask: torch.Tensor,
+        mask: torch.Tensor,
         cells: torch.Tensor | None,
+        alive: torch.Tensor,
+        common: torch.Tensor,
     ) -> torch.Tensor:
         """One token of M columns [M] of the B × C there are; hidden states [M, hidden].
 
-        The cache's slots [C] say where they go. `cells` [M] says which of the B · C each is; None: all, in order.
+        The cache's slots [C] say where they go, mask bool [1 or B, C, K] what they see. `cells` [M] says which of the
+        B · C each is; None: all, in order. alive bool [B]: the rows that have any. common int64 [1]: how many slots,
+        from the first, all see.
         """
         rows, columns = len(cache.keys[0]), len(cache.slots)
         hidden = self.language.embed_tokens(token_ids)
         if self.layers is None:
             grid = _grid(_spread(hidden, cells, rows * columns), (rows, columns))
             positions = _grid(_spread(position_ids, cells, rows * columns), (rows, columns))
-            return self._forward(cache, grid, positions, folded_mask, cells)
+            return self._forward(cache, grid, positions, self.fold(mask), cells)
+        if self.step_attention is not None and columns * self.heads_per_kv <= MOST_STEP_QUERIES:
+            attend = partial(self.step_attention, seen=mask, alive=alive, slots=cache.slots, common=common)
+        else:
+            attend = partial(_attend, self.fold(mask))
         cos, sin = self.language.rotary_emb(hidden, position_ids)
-        return self._run(self.layers, cache, hidden, (cos, sin), folded_mask, (rows, columns), cells)
+        return self._run(self.layers, cache, hidden, (cos, sin), attend, (rows, columns), cells)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits [..., V] of hidden states [..., hidden], in the model's dtype."""
@@ -348,7 +396,8 @@ class PackedModel:
             rows, tokens = hidden.shape[:2]
             cos, sin = self.language.rotary_emb(hidden, position_ids)
             turn = (cos.expand(rows, -1, -1).flatten(0, 1), sin.expand(rows, -1, -1).flatten(0, 1))
-            return self._run(self.layers, cache, hidden.flatten(0, 1), turn, mask, (rows, tokens), None, wanted)
+            attend = partial(_attend, mask)
+            return self._run(self.layers, cache, hidden.flatten(0, 1), turn, attend, (rows, tokens), None, wanted)
         out: torch.Tensor = self.language(
             inputs_embeds=hidden,
             position_ids=position_ids,
@@ -364,7 +413,7 @@ class PackedModel:
         cache: PackedCache,
         hidden: torch.Tensor,
         turn: tuple[torch.Tensor, torch.Tensor],
-        mask: torch.Tensor | None,
+        attend: Attend,
         grid: tuple[int, int],
         cells: torch.Tensor | None,
         wanted: torch.Tensor | None = None,
@@ -381,8 +430,7 @@ class PackedModel:
             key, value = cache.update(key, value, i)
             if cache.reading and last:
                 return hidden
-            attended, _ = packed_attention(layer, query, key, value, mask, scaling=layer.scaling)
-            flat = attended.reshape(places, -1)
+            flat = attend(query, key, value, scaling=layer.scaling).reshape(places, -1)
             if last and wanted is not None:
                 flat, hidden = flat[wanted], hidden[wanted]
             elif cells is not None:
