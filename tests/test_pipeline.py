@@ -3,15 +3,16 @@
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeEngine, digest
+from fakes import FakeEngine, OverlappingEngine, digest
 from PIL import Image
 
 import carscribe
-from carscribe import pipeline
+from carscribe import pipeline, reading_ahead
 from carscribe.batching import LOOK_AHEAD_TILES, Pending
 from carscribe.errors import InputError, PhotosError, RecipeError
 from carscribe.photos.decode import read_photo
@@ -193,6 +194,23 @@ def test_a_whole_batch_is_read_while_the_one_before_is_answered(
     monkeypatch.setattr(pipeline, "read_photo", counting)
     assert all(result.answers for result in carscribe.describe(tmp_path, engine=Waiting(limit=a_batch)))
     assert sum(answered) == len(read) == 3 * a_batch
+
+
+@pytest.mark.parametrize(("engine", "threads"), [(FakeEngine(), 8), (OverlappingEngine(), 7)])
+def test_who_feeds_a_gpu_has_a_core_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, threads: int
+) -> None:
+    Image.new("RGB", (30, 30)).save(tmp_path / "car.png")
+    made = list[int]()
+
+    def pool(count: int, **names: str) -> ThreadPoolExecutor:
+        made.append(count)
+        return ThreadPoolExecutor(count, **names)
+
+    monkeypatch.setattr(reading_ahead, "usable_cores", lambda: 8)
+    monkeypatch.setattr(reading_ahead, "ThreadPoolExecutor", pool)
+    assert all(result.answers for result in carscribe.describe(tmp_path, engine=engine))
+    assert made == [threads]
 
 
 def test_where_few_and_many_tiles_are_mixed_no_more_tiles_are_read_ahead_than_a_large_batch_has(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from carscribe.catalog.mounts import Mount
+from carscribe.cores import container_cores
 from carscribe.doctor.findings import Finding
 from carscribe.doctor.gpu import check_allocator, check_devices, check_driver, check_models
 from carscribe.doctor.hub import check_cached, check_hub, hub_cache
@@ -54,7 +55,7 @@ def check_memory(machine: Machine) -> Iterator[Finding]:
 def check_cores(machine: Machine) -> Iterator[Finding]:
     """The cores that this process may use: its affinity and the container's share of time."""
     processor = machine.processor
-    quota = _container_cores(machine)
+    quota = container_cores(machine.read)
     what = f"{processor.usable_cores} of {processor.cores} cores may be used"
     facts = torch_facts(machine)
     if quota is not None and quota < processor.usable_cores:
@@ -216,16 +217,6 @@ def _container_memory(machine: Machine) -> tuple[int | None, int]:
         if limit is not None and limit.strip().isdigit():
             return int(limit), int(used) if used is not None and used.strip().isdigit() else 0
     return None, 0
-
-
-def _container_cores(machine: Machine) -> float | None:
-    """How many cores' time the container gets; None without a limit. cgroup version 2, then 1."""
-    if told := machine.read("/sys/fs/cgroup/cpu.max"):
-        quota, _, period = told.strip().partition(" ")
-    else:
-        quota = (machine.read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") or "").strip()
-        period = (machine.read("/sys/fs/cgroup/cpu/cpu.cfs_period_us") or "").strip()
-    return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else None
 
 
 def _size(count_bytes: int) -> str:
