@@ -1,11 +1,11 @@
 """Carscribe as it ships: `carscribe.describe` into a workspace, from files to answers on disk.
 
-usage: python bench/versus/ours.py --model DIR --work DIR --to FILE [--dtype bfloat16] [--rows 1:eight 7:one]
+usage: python bench/versus/ours.py --model DIR --work DIR --to FILE [--dtype bfloat16] [--rows 1:eight 7:one:600]
            [--stacks FILE]
 
 Answers are made as long as the work says, by their caps and with no token that ends one. Random weights loop, and a
-loop would be asked again at a temperature, of which the peers know nothing: here it is not. Before each row a run of a
-batch and a quarter has shapes compiled and captured; `warm_up_s` says how long the first took. Rows share files:
+loop would be asked again at a temperature, of which the peers know nothing: here it is not. Before each row some photos
+have shapes compiled; `warm_up_s` says how long the first of these runs took. Rows share files:
 nothing is kept from one to the next, each has a workspace of its own. --stacks: what the threads were at, by row.
 """
 
@@ -132,12 +132,13 @@ def main() -> None:
     figures["load_s"] = round(time.perf_counter() - start, 1)
     if options.device.startswith("cuda"):
         engine._until_compiled_s = 0.0  # behind the first batch
-    for tiles, work in options.rows:
+    for tiles, work, count in options.rows:
         files = make_files(options.work, tiles, options.photos)
         batch = min(ON_GPU.photos, ON_GPU.tiles // tiles) if options.device.startswith("cuda") else 4
-        warm = run(engine, take(files, 0, batch + batch // 4), work, tiles, options.work)
-        figures.setdefault("warm_up_s", warm["seconds"])
-        wanted = max(2 * batch, round(options.seconds * 1.4 * warm["photos_per_s"]))
+        for _ in range(1 if figures["rows"] else 2):  # layers are compiled behind the first of all
+            warm = run(engine, take(files, 0, options.warm), work, tiles, options.work)
+            figures.setdefault("warm_up_s", warm["seconds"])
+        wanted = count or max(2 * batch, round(options.seconds * 1.4 * warm["photos_per_s"]))
         measured = partial(run, engine, work=work, tiles=tiles, folder=options.work)
         with stacks.of(f"{tiles}:{work}") if options.stacks else nullcontext():
             row = lasting(measured, files, wanted, seconds=options.seconds)

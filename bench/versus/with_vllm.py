@@ -1,7 +1,7 @@
 """vLLM offline: as its documentation shows it, or as an expert tunes it; the same photos, questions and lengths.
 
 usage: python bench/versus/with_vllm.py --model DIR --work DIR --to FILE [--documented] [--sequences 256] [--fp8]
-           [--rows 1:eight 7:one] [--ways photo question json]
+           [--rows 1:eight 7:one:600] [--ways photo question json]
 
 DIR needs no weights: they are made up (load_format="dummy"). Tuned: files shrunk on load by threads, resized to the
 canvas, its image processor on the GPU, prefix caching by the photo's name, and reading is taken to overlap wholly with
@@ -108,7 +108,6 @@ def main() -> None:
     options_of.add_argument("--sequences", type=int, default=256)
     options_of.add_argument("--fp8", action="store_true")
     options_of.add_argument("--ways", nargs="+", default=["photo", "question", "json"])
-    options_of.add_argument("--warm", type=int, default=96, help="photos before each row")
     options = options_of.parse_args()
     start = time.perf_counter()
     contender = Contender(options)
@@ -119,12 +118,12 @@ def main() -> None:
         "load_s": round(time.perf_counter() - start, 1),
         "rows": [],
     }
-    for tiles, work in options.rows:
+    for tiles, work, count in options.rows:
         files = make_files(options.work, tiles, options.photos)
         for way in options.ways if len(questions(work)) > 1 else ["photo"]:
             asked = (together(work),) if way == "json" else questions(work)
             warm = contender.run(take(files, 0, min(len(files), options.warm)), asked, tiles, way)
-            wanted = max(24, round(options.seconds * 1.2 * warm["photos_per_s"]))
+            wanted = count or max(24, round(options.seconds * 1.2 * warm["photos_per_s"]))
             measured = partial(contender.run, asked=asked, tiles=tiles, way=way)
             row = lasting(measured, files, wanted, seconds=options.seconds)
             figures["rows"].append({"work": work, "way": way, "tiles": tiles, **row})

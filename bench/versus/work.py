@@ -79,18 +79,20 @@ def parser(description: str | None, *, seconds: float) -> argparse.ArgumentParse
     found.add_argument("--model", required=True)
     found.add_argument("--work", type=Path, required=True)
     found.add_argument("--to", type=Path, required=True)
-    found.add_argument("--rows", type=row, nargs="+", default=[(1, "eight"), (7, "eight")], metavar="TILES:WORK")
+    default = [(1, "eight", None), (7, "eight", None)]
+    found.add_argument("--rows", type=row, nargs="+", default=default, metavar="TILES:WORK[:PHOTOS]")
     found.add_argument("--photos", type=int, default=3000)
     found.add_argument("--seconds", type=float, default=seconds)
+    found.add_argument("--warm", type=int, default=96, help="photos before each row")
     return found
 
 
-def row(text: str) -> tuple[int, str]:
-    """Tiles and work: 7:designer. Raises: ValueError for what is none."""
-    tiles, _, work = text.partition(":")
+def row(text: str) -> tuple[int, str, int | None]:
+    """Tiles, work and, if it is said, how many photos: 7:designer or 7:designer:500. Raises: ValueError for others."""
+    tiles, work, *photos = text.split(":")
     if work not in WORKS:
         raise ValueError(f"{work} is none of {', '.join(WORKS)}")
-    return int(tiles), work
+    return int(tiles), work, int(photos[0]) if photos else None
 
 
 def write(to: Path, figures: dict[str, Any], *packages: str) -> None:
