@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, features
 from PIL.JpegImagePlugin import JpegImageFile
 
+from carscribe.cores import usable_cores
 from carscribe.photos.colour import to_srgb
 from carscribe.photos.decode import read_photo
 from carscribe.photos.tiles import Grid, choose_grid, cut
@@ -151,7 +152,7 @@ def draw_one(random: np.random.Generator) -> Image.Image:
 
 def shipped(paths: Sequence[Path], tiling: Tiling, rounds: int, *, pool_alone: bool) -> dict[str, float]:
     """Photos a second of `read_photo`, the median of `rounds`."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     read = partial(read_photo, tiling=tiling)
     way = open_pillow_draft()
 

@@ -4,10 +4,11 @@ usage: python bench/gpu_attention.py [--device cuda] [--rounds 20]
 
 Three passes: `read` (the prefix, causal), `ask` (the questions' tokens: all of the prefix, their own branch of the
 rest) and `decode` (one token of each column). `folded`: query heads that share a key/value head folded into the query
-axis, one call under a mask, as shipped for questions. `step`: what is shipped for a decode step. `grouped`: heads left
-as they are, torch told of the groups. `merged`: the prefix without a mask by flash attention, the branches under one,
-put together by their log-sum-exps. `flex`: FlexAttention, compiled, blocks that nobody sees left out. `cudnn` and
-`flash`: the prefix by one backend of torch or the other. `apart` is the largest difference to `folded`.
+axis, one call under a mask, as shipped for questions. `step`: what is shipped for a decode step, with all rows alive or
+a quarter of them; half of the answers' slots are written. `grouped`: heads left as they are, torch told of the groups.
+`merged`: the prefix without a mask by flash attention, the branches under one, put together by their log-sum-exps.
+`flex`: FlexAttention, compiled, blocks that nobody sees left out. `cudnn` and `flash`: the prefix by one backend of
+torch or the other. `apart` is the largest difference to `folded`.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import torch
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from carscribe.plaintext import counted
 from recording import record
 
 HEADS, KV_HEADS, WIDTH = 28, 4, 128
@@ -29,7 +31,7 @@ CASES = ((1, 64, 384, 264), (7, 9, 256, 1800), (13, 4, 137, 3336))
 
 ASKED_ROWS = 40
 
-QUESTIONS, QUESTION_TOKENS, COLUMNS, STEPS = 10, 40, 8, 20
+QUESTIONS, QUESTION_TOKENS, COLUMNS, STEPS = 10, 40, (8, 1), 20
 
 Way = Callable[[], torch.Tensor]
 
@@ -85,15 +87,36 @@ def flex(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torc
     return lambda: compiled(query, key, value, block_mask=blocks, enable_gqa=True)
 
 
-def step(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, prefix: int) -> torch.Tensor:
-    """The decode step's own, with all rows alive and all slots written."""
+def decode_mask(columns: int, prefix: int, slots: int, device: str) -> torch.Tensor:
+    """Bool [C, K]: the prefix, a question each, and its own of the answers' slots that are written, half of them."""
+    mask = torch.zeros(columns, slots, dtype=torch.bool, device=device)
+    mask[:, :prefix] = True
+    answers = prefix + QUESTIONS * QUESTION_TOKENS
+    for column in range(columns):
+        start = prefix + column * QUESTION_TOKENS
+        mask[column, start : start + QUESTION_TOKENS] = True
+        mask[column, answers + column : written(columns, prefix) : columns] = True
+    return mask
+
+
+def written(columns: int, prefix: int) -> int:
+    """Slots in use when half of the steps are done."""
+    return prefix + QUESTIONS * QUESTION_TOKENS + columns * (STEPS // 2)
+
+
+def step(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, prefix: int, alive: float
+) -> Way:
+    """The decode step's own, with a share of the rows alive; of the others it says nothing."""
     from carscribe.engines.step_attention import step_attention
 
-    rows, device = len(query), query.device
-    slots = torch.arange(mask.shape[1] - mask.shape[0], mask.shape[1], device=device)
-    alive = torch.ones(rows, dtype=torch.bool, device=device)
+    columns, device = mask.shape[0], query.device
+    end = written(columns, prefix)
+    slots = torch.arange(end - columns, end, device=device)
+    living = torch.arange(len(query), device=device) % round(1 / alive) == 0
     common = torch.full((1,), prefix, dtype=torch.long, device=device)
-    return step_attention(query, key, value, mask[None], alive, slots, common, scaling=WIDTH**-0.5).transpose(1, 2)
+    scaling = WIDTH**-0.5
+    return lambda: step_attention(query, key, value, mask[None], living, slots, common, scaling=scaling).transpose(1, 2)
 
 
 def by_backend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, backend: SDPBackend) -> Way:
@@ -141,7 +164,7 @@ def main() -> None:
     with torch.inference_mode():
         for tiles, read_rows, rows, prefix in CASES if cuda else ((1, 1, 1, 64),):
             tokens = QUESTIONS * QUESTION_TOKENS
-            slots = -(-(prefix + tokens + COLUMNS * STEPS) // 64) * 64
+            slots = -(-(prefix + tokens + max(COLUMNS) * STEPS) // 64) * 64
             key, value = (torch.randn(rows, KV_HEADS, slots, WIDTH, device=options.device).to(dtype) for _ in range(2))
 
             def query_of(count: int, rows: int) -> torch.Tensor:
@@ -156,13 +179,10 @@ def main() -> None:
                 )
             seen = torch.ones(tokens, prefix, dtype=torch.bool, device=options.device)
             asking = torch.cat([seen, branch_mask(options.device)], dim=1)
-            decoding = torch.zeros(COLUMNS, slots, dtype=torch.bool, device=options.device)
-            decoding[:, :prefix] = True
-            for column in range(COLUMNS):
-                start = prefix + column * QUESTION_TOKENS
-                decoding[column, start : start + QUESTION_TOKENS] = True
-                decoding[column, prefix + tokens + column :: COLUMNS] = True
-            for stage, mask in (("ask", asking), ("decode", decoding)):
+            masks = {"ask": asking}
+            for columns in COLUMNS:
+                masks[f"decode, {counted(columns, 'column')}"] = decode_mask(columns, prefix, slots, options.device)
+            for stage, mask in masks.items():
                 near = slice(0, min(rows, ASKED_ROWS) if stage == "ask" else rows)
                 query = query_of(mask.shape[0], near.stop)
                 near_key, near_value = key[near, :, : mask.shape[1]], value[near, :, : mask.shape[1]]
@@ -171,13 +191,14 @@ def main() -> None:
                 ways[stage, "grouped"] = lambda a=arguments: grouped(*a)  # type: ignore[misc]
                 ways[stage, "merged"] = lambda a=arguments, p=prefix: merged(*a, p)  # type: ignore[misc]
                 ways[stage, "flex"] = flex(*arguments)
-                if cuda and stage == "decode":
-                    ways[stage, "step"] = lambda a=arguments, p=prefix: step(*a, p)  # type: ignore[misc]
+                if cuda and stage != "ask":
+                    ways[stage, "step"] = step(*arguments, prefix, 1.0)
+                    ways[stage, "step, a quarter alive"] = step(*arguments, prefix, 0.25)
             for (stage, name), way in ways.items():
                 at_once = {"read": read_rows, "ask": min(rows, ASKED_ROWS)}.get(stage, rows)
                 row: dict[str, Any] = {"tiles": tiles, "rows": at_once, "stage": stage, "way": name}
                 row |= timed(way, options.device, options.rounds)
-                if stage != "read" and name != "folded" and "failed" not in row:
+                if stage != "read" and name not in ("folded", "step, a quarter alive") and "failed" not in row:
                     apart = (way().float() - ways[stage, "folded"]().float()).abs().max()
                     row["apart"] = round(float(apart), 4)
                 rows_of.append(row)

@@ -44,7 +44,8 @@ BETWEEN_BYTES = 150 * 2**20
 """What lies between tensors of a batch and is too small for others. Like the rest of what is idle, seen on an H200."""
 
 SHORT_OPERATIONS = 3.6e11
-"""Of a layer in a decode step: half a millisecond on an H100, thrice what a host takes to launch its kernels."""
+"""Of a layer in a decode step: half a millisecond on an H100, thrice what a host takes to launch its kernels. A slower
+GPU takes longer, and could do with less."""
 
 USED_SHARE = 0.9
 """Of what is free beside the weights, how much is planned with: the rest is for what the allocator cannot use. Where
@@ -57,8 +58,8 @@ class Limits:
 
     A batch has so many `photos`, and `tiles` of them together. It is read in parts of `read_tiles`, by the vision tower
     and the language model, and asked in parts of `asked_tokens`: no pass holds activations of more. `computing` is what
-    it computes in where weights are quantised; with `graphs`, as on a GPU, decode steps have memory of their own beside
-    the rest, and torch's allocator is in between.
+    it computes in where weights are quantised; with `graphs`, as on a GPU, short decode steps have memory of their own
+    beside the rest, and torch's allocator is in between.
     """
 
     photos: int

@@ -1,6 +1,7 @@
 """What `test_step_attention.py` has a process of its own run, in which triton interprets its kernels on a CPU."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,6 @@ from carscribe.engines.step_attention import step_attention
 from carscribe.records import Request
 
 Make = Callable[..., Path]
-NUMPY = "ignore::DeprecationWarning"  # the interpreter's
 
 
 @pytest.mark.parametrize(
@@ -75,30 +75,69 @@ class Replaying(Graphs):
         return SimpleNamespace(replay=step)
 
 
-def test_answers_that_end_at_different_steps_equal_alone(
-    random_checkpoint: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rows that have ended are passed over, columns and entries dropped, steps replayed."""
+@dataclass(slots=True)
+class Watched:
+    """`step_attention`, with noise that nobody may use where it leaves what was there."""
+
+    alive: list[int] = field(default_factory=list)
+    columns: list[int] = field(default_factory=list)
+
+    def __call__(self, query: torch.Tensor, *rest: Any, alive: torch.Tensor, **more: Any) -> torch.Tensor:
+        self.alive.append(int(alive.sum()))
+        self.columns.append(query.shape[2])
+        found = step_attention(query, *rest, alive=alive, **more)
+        found[~alive] = torch.nan
+        return found
+
+
+@pytest.fixture
+def watched(random_checkpoint: Make, monkeypatch: pytest.MonkeyPatch) -> tuple[Recording, Watched, Alone]:
     folder = random_checkpoint()
     engine = Recording(open_checkpoint(str(folder)), device="cpu", dtype="float32")
+    engine._packed.step_attention = watched = Watched()
     monkeypatch.setattr(packed, "MOST_STEP_QUERIES", 8 * engine._packed.heads_per_kv)
+    monkeypatch.setattr(packed, "LEAST_STEP_PROGRAMS", 1)
+    return engine, watched, Alone(folder)
+
+
+def test_answers_that_end_at_different_steps_equal_alone(watched: tuple[Recording, Watched, Alone]) -> None:
+    """Rows that have ended are passed over, columns and entries dropped, steps replayed."""
+    engine, seen, alone = watched
     engine._graphs, engine._entries, engine._late = Replaying(), 2, 10
-    rows_alive, columns_seen = list[int](), list[int]()
-
-    def watched(query: torch.Tensor, *rest: Any, alive: torch.Tensor, **more: Any) -> torch.Tensor:
-        rows_alive.append(int(alive.sum()))
-        columns_seen.append(query.shape[2])
-        return step_attention(query, *rest, alive=alive, **more)
-
-    engine._packed.step_attention = watched
     prompts = tuple(open_prompt(f"Question {i}: {'what wheels ' * (i % 3)}?", new=2 + 3 * i) for i in range(9))
-    requests = [
-        Request(tiles=photo(0, 1), prompts=prompts),
-        Request(tiles=photo(1, 1), prompts=prompts[:3]),
-        Request(tiles=photo(2, 1), prompts=prompts[:5]),
-    ]
-    assert_equals_alone(engine, Alone(folder), requests)
-    assert max(rows_alive) == 3
-    assert min(rows_alive) == 1
-    assert max(columns_seen) == 8, "with more, torch's attention is used"
+    asked = prompts, prompts[:3], prompts[:5]
+    assert_equals_alone(engine, alone, [Request(tiles=photo(i, 1), prompts=row) for i, row in enumerate(asked)])
+    assert max(seen.alive) == 3
+    assert min(seen.alive) == 1
+    assert max(seen.columns) == 8, "with more, torch's attention is used"
     assert engine._graphs.captured
+
+
+def test_a_graph_knows_nothing_of_the_batch_it_was_captured_in(
+    watched: tuple[Recording, Watched, Alone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither how long the prefix was, in a cache of as many slots, nor which rows had ended."""
+    engine, seen, alone = watched
+    monkeypatch.setattr("carscribe.engines.step_attention.SLOTS", 16)  # prefixes are short
+    engine._graphs, engine._quantum, engine._entries, engine._late = Replaying(), 1024, 3, 100
+    captured = list[int]()
+    for tiles in (5, 1):
+        for early in (0, 2):
+            prompts = [
+                tuple(open_prompt(f"Question {i} of {row}?", new=2 if row == early else 9) for i in range(3))
+                for row in range(3)
+            ]
+            requests = [Request(tiles=photo(9 * tiles + row, tiles), prompts=prompts[row]) for row in range(3)]
+            assert_equals_alone(engine, alone, requests)
+            captured.append(engine._graphs.captured)
+    assert set(seen.alive) == {2, 3}
+    assert captured[1:] == captured[1:2] * 3, "all batches replay the same steps"
+
+
+def test_few_rows_are_left_to_torch(watched: tuple[Recording, Watched, Alone], monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, seen, alone = watched
+    monkeypatch.setattr(packed, "LEAST_STEP_PROGRAMS", 2 * engine._packed.kv_heads)
+    question = (open_prompt("Wheels?", new=4),)
+    for photos in (1, 2):
+        assert_equals_alone(engine, alone, [Request(tiles=photo(i, 1), prompts=question) for i in range(photos)])
+        assert set(seen.alive) == {2} & {photos}

@@ -126,14 +126,17 @@ def test_a_step_that_was_captured_serves_later_batches(random_checkpoint: Make, 
     assert_equals_alone(engine, alone, [Request(tiles=photo(8, 3), prompts=others)])
 
 
-def test_a_first_batch_is_replayed_from_its_second_step_on_and_long_steps_are_not(random_checkpoint: Make) -> None:
+def test_a_first_batch_is_replayed_once_a_shape_has_lasted_and_long_steps_are_not(random_checkpoint: Make) -> None:
     folder = random_checkpoint()
-    requests = [Request(tiles=photo(seed, 1), prompts=QUESTIONS[:3]) for seed in range(2)]
-    for late, captured in ((6, 1), (5, 0)):
+    for late, new_tokens, captured in ((6, 4, 1), (6, 3, 0), (5, 4, 0)):
         engine = engine_of(folder)
         engine._graphs, engine._entries, engine._late, engine._end_ids = Replaying(), 6, late, (-1,)
+        asked = tuple(replace(prompt, max_new_tokens=new_tokens) for prompt in QUESTIONS[:3])
+        requests = [Request(tiles=photo(seed, 1), prompts=asked) for seed in range(2)]
         engine.answer(requests)
-        assert engine._graphs.captured == captured
+        assert engine._graphs.captured == captured, (late, new_tokens)
+        engine.answer(requests)
+        assert engine._graphs.captured == int(late == 6), "what came in a batch before lasts"
 
 
 @pytest.mark.parametrize(

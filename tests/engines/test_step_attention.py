@@ -12,7 +12,7 @@ from carscribe.engines.packed import MOST_STEP_QUERIES, step_attention_for
 
 pytest.importorskip("triton", reason="there is no triton for this machine")
 
-CASES = 26
+CASES = 28
 
 
 def test_it_is_attention_and_answers_equal_alone() -> None:
@@ -44,15 +44,22 @@ def test_it_compiles_for_gpus_and_fits_in_what_they_share(arch: int, columns: in
     kinds = {"scaling": "fp32", "seen": "*u8", "alive": "*u8", "slots": "*i64", "common": "*i64"}
     kinds |= dict.fromkeys(("out", "query", "key", "value"), "*bf16")
     numbers = {"GROUP": 7, "WIDTH": width, "QUERIES": max(16, next_power_of_2(7 * columns)), "SLOTS": module.SLOTS}
+    numbers |= {"columns": 1} if columns == 1 else {}
     signature = {name: "constexpr" if name in numbers else kinds.get(name, "i32") for name in names}
+    aligned = [
+        name for name in names if name not in {*numbers, "scaling", "columns", "seen", "alive", "slots", "common"}
+    ]
+    attributes = {(names.index(name),): [["tt.divisibility", 16]] for name in aligned}
     made = compiled(
-        ASTSource(module._attend, signature, numbers),
+        ASTSource(module._attend, signature, numbers, attributes),
         target=GPUTarget("cuda", arch, 32),
         options={"num_warps": module.WARPS, "num_stages": module.STAGES},
     )
     assert 7 * columns <= MOST_STEP_QUERIES
     assert made.metadata.shared <= 99 * 1024
-    assert ".entry _attend" in made.asm["ptx"]
+    code = made.asm["ptx"]
+    assert "cp.async" in code, "what comes next is fetched meanwhile"
+    assert "mma" in code, "by matrix units"
 
 
 def test_where_it_cannot_run_torch_attends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,9 @@ LARGEST_DRAW = 1 - 1e-6
 DRAWN_ROWS = 256
 """Of which shares are made at once: four float32 values a token of the vocabulary, 0.6 GB."""
 
+LASTING = 2
+"""Steps of one shape behind which a first batch captures it: those that last less are captured when they come again."""
+
 MOST_GRAPHS = 128
 """More come of many tile counts and questions; then all are forgotten, and those in use are captured again."""
 
@@ -86,7 +89,7 @@ class _State:
     entry int64 [M]: which of the layout's B · R columns; cell int64 [M]: which of the grid's B · C. tokens, positions,
     caps int64 [M], done bool [M]; said int64 [M, T], what was said up to `step` int64 [1]. slots int64 [C]: where the
     next keys and values go; mask bool [1 or B, C, K]: what they see; own bool [1, C, C]: each itself; common int64 [1]:
-    how many slots, from the first, all see; alive bool [B]: the rows that have any. ends int64 [E]: what ends an
+    how many slots, from the first, all see; alive bool [B]: the rows with an entry. ends int64 [E]: what ends an
     answer; finite: whether all was. A graph may use nothing else that belongs to a batch.
     """
 
@@ -118,7 +121,7 @@ class _State:
 
 
 class Graphs:
-    """CUDA graphs of decode steps: captured when a shape comes for the second time, be it the next step, then replayed.
+    """CUDA graphs of decode steps: captured when a shape comes again, or has lasted for some steps, then replayed.
 
     They hold as long as the caches' memory stays where it is. `captured` counts them, for tests and benches.
     """
@@ -132,10 +135,11 @@ class Graphs:
         self._pool: Any = None
         self._stream: Any = None
 
-    def find(self, state: _State, columns: "_Columns") -> tuple[Any, _State] | None:
+    def find(self, state: _State, columns: "_Columns", lasted: int) -> tuple[Any, _State] | None:
         """A graph of this shape and the state it works on, which takes over what `state` holds.
 
-        None the first time, and where there is no memory for one.
+        `lasted`: steps of this shape without a graph just before. None the first time, until it has lasted, and where
+        there is no memory for one.
         """
         cache = columns.cache
         if cache.generation != self._generation:
@@ -145,7 +149,7 @@ class Graphs:
         if key not in self._seen:
             self._seen.add(key)
             return None
-        if key in self._refused:
+        if key in self._refused or 0 < lasted < LASTING:
             return None
         if key not in self._graphs:
             if len(self._graphs) >= MOST_GRAPHS:
@@ -232,7 +236,7 @@ def decode(
     """
     columns = _Columns(packed, cache, layout, caps, end_ids, sampler)
     state = columns.begin(hidden, layout)
-    todo, graph = columns.steps - 1, None
+    todo, graph, lasted = columns.steps - 1, None, 0
     look: _Look | None = None
     smaller = columns.compact(state, caps.numpy().flatten() == 0 if late else state.done.cpu().numpy(), quantum, late)
     if smaller is None:
@@ -242,9 +246,10 @@ def decode(
     for _ in range(todo):
         short = len(state.done) <= late
         if graph is None and short and graphs is not None and sampler is None:
-            graph, state = graphs.find(state, columns) or (None, state)
+            graph, state = graphs.find(state, columns, lasted) or (None, state)
         if graph is None:
             columns.advance(state)
+            lasted += 1
         else:
             graph.replay()
         look = look if short else _Look(state.done)
@@ -253,7 +258,7 @@ def decode(
             if smaller is None:
                 break
             if smaller is not state:
-                graph, state = None, smaller
+                graph, state, lasted = None, smaller, 0
         look = _Look(state.done) if short else None
     columns.write_down(state)
     if not bool(state.finite):
@@ -350,8 +355,9 @@ class _Columns:
         cells = self.cells
         rows = cells[alive] // columns
         fitting = min(columns, bucket_branches(int(np.bincount(rows).max())))
-        if SMALL_STEP < len(alive) <= late:
-            quantum = max(quantum, round_up(len(self.caps) // LEVELS, quantum))
+        coarse = max(quantum, round_up(len(self.caps) // LEVELS, quantum))
+        if len(alive) > SMALL_STEP and round_up(len(alive), coarse) <= late:
+            quantum = coarse
         keep = min(round_up(len(alive), quantum), self.rows * fitting, len(done))
         if keep == len(done) and fitting == columns:
             return state

@@ -1,9 +1,10 @@
 """Attention of a decode step on a GPU: each answer's next token over the photo, its question and what was said.
 
-torch's attention is made for many queries; of a step's few it makes little of the memory's rate
-(`bench/gpu_attention.py`). Here one program holds all queries of a row that share a key/value head, and reads keys and
-values once. What all answers see needs no mask; slots that nothing was written to yet, and rows without an answer under
-way, are passed over, by numbers that lie on the GPU: a step's shapes do not change, so that a graph can replay it.
+Flash attention with an online softmax, for few queries: torch's makes little of the memory's rate with them
+(`bench/gpu_attention.py`). One program holds all queries of a row that share a key/value head, and reads keys and
+values once. What all answers see needs no mask; slots that nothing was written to yet, and rows without an entry in the
+step, are passed over, by numbers that lie on the GPU: a step's shapes do not change, so that a graph can replay it.
+Keys are not split among programs: it takes many rows to keep a GPU busy.
 
 triton comes with torch for GPUs. Elsewhere nobody imports this module.
 """
@@ -106,7 +107,7 @@ def step_attention(
     slots each sees, one at least; alive bool [B]. slots int64 [C]: where this step's keys and values went, in order:
     what lies behind the last is not looked at. common int64 [1]: how many slots, from the first, all see.
 
-    Raises: ValueError for keys and values whose slots do not lie one behind another.
+    Raises: ValueError for numbers of a slot that do not lie side by side, and slots that are not one behind another.
     """
     rows, heads, columns, width = query.shape
     kv_heads = key.shape[1]
