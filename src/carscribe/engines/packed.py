@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 from transformers.cache_utils import Cache
 
+from carscribe.engines.checkpoint import first_line
 from carscribe.engines.device import sent
 from carscribe.engines.layers import FusedLayer, PatchProjection, fused
 from carscribe.memory import SCORED_ROWS, SLOT_QUANTUM, shape_of
@@ -113,7 +114,8 @@ def step_attention_for(like: torch.Tensor, *, heads: int, kv_heads: int, width: 
         step_attention(query, cached, cached, seen, seen[0, 0, :1], slots, slots[:1], scaling=1.0)
     except Exception as error:  # noqa: BLE001 - compilers fail in ways of their own, and torch's attention is there
         logging.getLogger(__name__).warning(
-            "Answers are decoded with torch's attention, a little slower: triton does not work here (%s).", error
+            "Answers are decoded with torch's attention, a little slower: triton does not work here (%s).",
+            first_line(error),
         )
         return None
     return step_attention
