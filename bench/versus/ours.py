@@ -133,7 +133,7 @@ def main() -> None:
     if options.device.startswith("cuda"):
         engine._until_compiled_s = 0.0  # behind the first batch
     for tiles, work, count in options.rows:
-        files = make_files(options.work, tiles, options.photos)
+        files = make_files(options.work, tiles, count + options.warm if count else options.photos)
         batch = min(ON_GPU.photos, ON_GPU.tiles // tiles) if options.device.startswith("cuda") else 4
         for _ in range(1 if figures["rows"] else 2):  # layers are compiled behind the first of all
             warm = run(engine, take(files, 0, options.warm), work, tiles, options.work)

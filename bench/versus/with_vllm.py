@@ -119,7 +119,7 @@ def main() -> None:
         "rows": [],
     }
     for tiles, work, count in options.rows:
-        files = make_files(options.work, tiles, options.photos)
+        files = make_files(options.work, tiles, count + options.warm if count else options.photos)
         for way in options.ways if len(questions(work)) > 1 else ["photo"]:
             asked = (together(work),) if way == "json" else questions(work)
             warm = contender.run(take(files, 0, min(len(files), options.warm)), asked, tiles, way)
