@@ -108,7 +108,7 @@ def watched(engine: LocalEngine) -> Iterator[dict[str, float]]:
 
 def operations(engine: LocalEngine, requests: list[Request]) -> dict[str, float]:
     """Operations of a batch by stage, as `carscribe.speed` counts them: the layout's padding included, fp8's as any."""
-    shape = memory.shape_of(engine._packed.model.config.to_dict())
+    shape = engine._packed.shape
     photos, prompts = len(requests), requests[0].prompts
     row = engine._row_shape(len(requests[0].tiles), prompts)
     new = sum(prompt.max_new_tokens - 1 for request in requests for prompt in request.prompts if not prompt.choices)

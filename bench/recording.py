@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from carscribe.cores import allowed_cores
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -42,10 +44,9 @@ def _commit() -> str:
 def _machine() -> dict[str, Any]:
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "cpu": f"{platform.machine()}, {cores} cores",
+        "cpu": f"{platform.machine()}, {allowed_cores()} cores",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": version("transformers"),

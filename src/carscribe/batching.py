@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from carscribe.asking_again import asks_again, with_second_answers
-from carscribe.engines import Engine, Overlapping
+from carscribe.engines import Engine, Overlapping, overlapping
 from carscribe.errors import EngineError, OutOfMemoryError, PhotoError
 from carscribe.plaintext import counted
 from carscribe.records import Answer, PhotoFile, PhotoResult, Prompt, Request, TiledPhoto
@@ -166,8 +166,8 @@ class Ladder:
         Where the engine overlaps, a batch is made ready while the device works on the one before it, and begins before
         the answers of that one are read and handed on: the device waits for neither.
         """
-        if isinstance(self._engine, Overlapping) and self._engine.overlaps:
-            yield from self._overlapping(self._engine, batches)
+        if (engine := overlapping(self._engine)) is not None:
+            yield from self._overlapping(engine, batches)
             return
         for batch in batches:
             if isinstance(batch, PhotoResult):

@@ -8,8 +8,13 @@ from pathlib import Path
 
 def usable_cores() -> int:
     """Cores that threads of this process keep busy, at least 1: more of them than that wait for one another."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = allowed_cores()
     return max(1, min(cores, math.floor(container_cores(_content) or cores)))
+
+
+def allowed_cores() -> int:
+    """Cores that the system lets this process run on, however little of their time its container gets."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def container_cores(read: Callable[[str], str | None]) -> float | None:

@@ -18,7 +18,7 @@ from carscribe.batching import LOOK_AHEAD_TILES, Ladder, Pending, group_by_tiles
 from carscribe.catalog.entries import PromptSet
 from carscribe.check.skipping import without_flagged
 from carscribe.collector import collector_paused
-from carscribe.engines import Engine, Overlapping
+from carscribe.engines import Engine, overlapping
 from carscribe.engines.choosing import ModelChoice, choose_model
 from carscribe.errors import InputError, OutputError, PhotoError, PhotosError
 from carscribe.flags import with_flags
@@ -276,8 +276,8 @@ def ask(
 
     # A GPU takes a whole batch at once, and would wait for what is not read while it works on the one before. Where few
     # and many tiles are mixed, a batch of the former's number would be more than the host's memory is meant to hold.
-    sparing = isinstance(engine, Overlapping) and engine.overlaps
-    with closing(read_ahead(to_ask, read, taken_at_once=lambda: a_batch, sparing=sparing)) as stream:
+    feeding = overlapping(engine) is not None
+    with closing(read_ahead(to_ask, read, taken_at_once=lambda: a_batch, sparing=feeding)) as stream:
         yield from ladder.answer_all(until_stopped(stream))
 
 

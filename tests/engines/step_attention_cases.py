@@ -3,16 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from alone import Alone, Recording, assert_equals_alone, open_prompt, photo
+from alone import Alone, Recording, Replaying, assert_equals_alone, open_prompt, photo
 
 from carscribe.engines import packed
 from carscribe.engines.checkpoint import open_checkpoint
-from carscribe.engines.decoding import Graphs
 from carscribe.engines.packed import folded, packed_attention
 from carscribe.engines.step_attention import step_attention
 from carscribe.records import Request
@@ -68,11 +66,6 @@ def test_slots_that_lie_otherwise_are_refused() -> None:
         step_attention(
             tensor[:, :, :1], tensor.mT, tensor.mT, one.bool()[:, None, None], one.bool(), one, one, scaling=1.0
         )
-
-
-class Replaying(Graphs):
-    def capture(self, step: Callable[[], None]) -> Any:
-        return SimpleNamespace(replay=step)
 
 
 @dataclass(slots=True)
@@ -136,7 +129,7 @@ def test_a_graph_knows_nothing_of_the_batch_it_was_captured_in(
 
 def test_few_rows_are_left_to_torch(watched: tuple[Recording, Watched, Alone], monkeypatch: pytest.MonkeyPatch) -> None:
     engine, seen, alone = watched
-    monkeypatch.setattr(packed, "LEAST_STEP_PROGRAMS", 2 * engine._packed.kv_heads)
+    monkeypatch.setattr(packed, "LEAST_STEP_PROGRAMS", 2 * engine._packed.shape.kv_heads)
     question = (open_prompt("Wheels?", new=4),)
     for photos in (1, 2):
         assert_equals_alone(engine, alone, [Request(tiles=photo(i, 1), prompts=question) for i in range(photos)])

@@ -5,16 +5,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from alone import Alone, Recording, assert_equals_alone, choice_prompt, open_prompt, photo
+from alone import Alone, Recording, Replaying, assert_equals_alone, choice_prompt, open_prompt, photo
 
 from carscribe.engines.checkpoint import open_checkpoint
-from carscribe.engines.decoding import Graphs
 from carscribe.packing import lay_out
 from carscribe.records import Request
 
@@ -99,13 +97,6 @@ def test_branches_that_end_early_and_late_equal_alone(
     lengths = {len(ids) for ids in engine.ids.values()}
     assert len(lengths) > 4, lengths
     assert min(lengths) < 8 < max(lengths), lengths
-
-
-class Replaying(Graphs):
-    """Graphs without a GPU: what replays a step does it again with what it was captured with, whoever asks."""
-
-    def capture(self, step: Callable[[], None]) -> Any:
-        return SimpleNamespace(replay=step)
 
 
 def test_a_step_that_was_captured_serves_later_batches(random_checkpoint: Make, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from carscribe.engines.packed import MOST_STEP_QUERIES, step_attention_for
+from carscribe.memory import FAMILY
 
 pytest.importorskip("triton", reason="there is no triton for this machine")
 
@@ -63,8 +65,8 @@ def test_it_compiles_for_gpus_and_fits_in_what_they_share(arch: int, columns: in
 
 
 def test_where_it_cannot_run_torch_attends(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = {"heads": 28, "kv_heads": 4}
-    assert step_attention_for(torch.zeros(1), width=128, **sizes) is None, "float32"
+    shape = FAMILY["OpenGVLab/InternVL3-8B-hf"]
+    assert step_attention_for(torch.zeros(1), shape) is None, "float32"
     half = torch.zeros(1, dtype=torch.bfloat16)
-    assert step_attention_for(half, width=96, **sizes) is None, "no power of two"
-    assert step_attention_for(half, width=128, **sizes) is None, "a CPU: triton finds no GPU"
+    assert step_attention_for(half, replace(shape, head_dim=96)) is None, "no power of two"
+    assert step_attention_for(half, shape) is None, "a CPU: triton finds no GPU"

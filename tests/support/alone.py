@@ -1,8 +1,9 @@
 """The plain way, to compare with: one question at a time through transformers' own `generate` and forward pass."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from transformers import AutoTokenizer, InternVLForConditionalGeneration
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 
+from carscribe.engines.decoding import Graphs
 from carscribe.engines.local import LocalEngine
 from carscribe.records import Answer, Prompt, Request
 
@@ -58,6 +60,13 @@ class Alone:
         start = inputs["input_ids"].shape[1]
         spread = logits.log_softmax(-1)
         return float(sum(spread[start + i - 1, token] for i, token in enumerate(tail)))
+
+
+class Replaying(Graphs):
+    """Graphs without a GPU: what replays a step does it again with what it was captured with, whoever asks."""
+
+    def capture(self, step: Callable[[], None]) -> Any:
+        return SimpleNamespace(replay=step)
 
 
 class Recording(LocalEngine):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from carscribe.catalog.mounts import Mount, mount_of
+from carscribe.cores import allowed_cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,12 +127,11 @@ class ThisMachine:
         import psutil
 
         memory = psutil.virtual_memory()
-        cores = os.cpu_count() or 1
         return Processor(
             system=f"{platform.system()} {platform.release()} ({platform.machine()})",
             python=platform.python_version(),
-            cores=cores,
-            usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores,
+            cores=os.cpu_count() or 1,
+            usable_cores=allowed_cores(),
             memory_bytes=int(memory.total),
             available_bytes=int(memory.available),
         )

@@ -78,3 +78,8 @@ class Overlapping(Protocol):
     def work(self, requests: Sequence[Request]) -> Work:
         """A batch made ready. Of all batches at most one is between its beginning and the end of its run."""
         ...
+
+
+def overlapping(engine: Engine) -> Overlapping | None:
+    """The engine as one that overlaps; None where it does not."""
+    return engine if isinstance(engine, Overlapping) and engine.overlaps else None

@@ -136,7 +136,7 @@ class LocalEngine:
         self._quantum, self._entries = (memory.SLOT_QUANTUM, 64) if cuda else (8, 1)
         self._widths = set[int]()
         self._graphs = Graphs() if cuda else None
-        self._late = memory.short_step(memory.shape_of(self._packed.model.config.to_dict())) if cuda else 0
+        self._late = memory.short_step(self._packed.shape) if cuda else 0
         after_s = 0.0 if dtype == "fp8" else COMPILE_AFTER_S  # uncompiled it is slower than bfloat16, and takes more
         self._until_compiled_s = after_s if compiled and cuda else math.inf
         self._free_since_s = 0.0
@@ -180,11 +180,10 @@ class LocalEngine:
 
     def plan_batch(self, tiles: int, prompts: Sequence[Prompt]) -> memory.BatchPlan:
         """How many photos are expected to fit, by the arithmetic of `carscribe.memory`; at least 1."""
-        shape = memory.shape_of(self._packed.model.config.to_dict())  # config.json may leave out what is default
         row = self._row_shape(tiles, prompts)
         free = free_bytes(self._device) + self._packed.caches.held_bytes
         compiled = self._dtype == "fp8" and self._packed.compiled  # elsewhere a run begins without
-        return memory.plan_batch(shape, row, self._dtype, free, self._limits, compiled=compiled)
+        return memory.plan_batch(self._packed.shape, row, self._dtype, free, self._limits, compiled=compiled)
 
     def answer(self, requests: Sequence[Request]) -> list[tuple[Answer, ...]]:
         """Answer requests of equal tile count together.

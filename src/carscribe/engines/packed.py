@@ -24,7 +24,7 @@ from transformers.cache_utils import Cache
 from carscribe.engines.checkpoint import first_line
 from carscribe.engines.device import sent
 from carscribe.engines.layers import FusedLayer, PatchProjection, fused
-from carscribe.memory import SCORED_ROWS, SLOT_QUANTUM, shape_of
+from carscribe.memory import SCORED_ROWS, SLOT_QUANTUM, ModelShape, shape_of
 
 Attend = Callable[..., torch.Tensor]
 """Attention: query [B, H, T, D], key and value [B, H_kv, K, D], `scaling`, to [B, T, H, D]."""
@@ -93,11 +93,12 @@ def _attend(
     return packed_attention(None, query, key, value, mask, scaling=scaling)[0]
 
 
-def step_attention_for(like: torch.Tensor, *, heads: int, kv_heads: int, width: int) -> Attend | None:
-    """`step_attention` for heads of this width, on the GPU and in the dtype of `like`; tried out. None where it is no
+def step_attention_for(like: torch.Tensor, shape: ModelShape) -> Attend | None:
+    """`step_attention` for a model of this shape, on the GPU and in the dtype of `like`; tried out. None where it is no
     use: before Ampere, whose matrix units are the first that triton compiles for, and in float32, in which answers are
     to be torch's own to the last bit.
     """
+    heads, kv_heads, width = shape.heads, shape.kv_heads, shape.head_dim
     columns = MOST_STEP_QUERIES // (heads // kv_heads)
     if like.element_size() != 2 or width < 16 or width & (width - 1) or columns < 1:
         return None
@@ -225,23 +226,21 @@ class PackedModel:
         like = embedding.weight.new_zeros((1, 1, self.text_config.hidden_size))
         self.language.rotary_emb = RotaryTable(self.language.rotary_emb, positions, like)
         self.device = embedding.weight.device
-        shape = shape_of(model.config.to_dict())
+        self.shape = shape = shape_of(model.config.to_dict())  # config.json may leave out what is default
         self.caches = CachePool(
             layers=shape.layers,
             kv_heads=shape.kv_heads,
             width=shape.head_dim,
             like=like,
         )
-        self.kv_heads, self.heads_per_kv = shape.kv_heads, shape.heads // shape.kv_heads
+        self.heads_per_kv = shape.heads // shape.kv_heads
         self.vocabulary = len(model.lm_head.weight)
         pad_rows(model.lm_head, embedding)
         self.layers = fused(self.language.layers)
         self.step_attention: Attend | None = None
         if self.device.type == "cuda":
             if self.layers is not None:
-                self.step_attention = step_attention_for(
-                    like, heads=shape.heads, kv_heads=shape.kv_heads, width=shape.head_dim
-                )
+                self.step_attention = step_attention_for(like, shape)
             patches = model.model.vision_tower.embeddings.patch_embeddings
             patches.projection = PatchProjection(patches.projection)
         self.before, self.after = FusedLayer.before, FusedLayer.after
@@ -348,7 +347,7 @@ class PackedModel:
             positions = _grid(_spread(position_ids, cells, rows * columns), (rows, columns))
             return self._forward(cache, grid, positions, self.fold(mask), cells)
         few = columns * self.heads_per_kv <= MOST_STEP_QUERIES
-        if self.step_attention is not None and few and rows * self.kv_heads >= LEAST_STEP_PROGRAMS:
+        if self.step_attention is not None and few and rows * self.shape.kv_heads >= LEAST_STEP_PROGRAMS:
             attend = partial(self.step_attention, seen=mask, alive=alive, slots=cache.slots, common=common)
         else:
             attend = partial(_attend, self.fold(mask))
