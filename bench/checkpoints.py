@@ -39,7 +39,7 @@ def write_sized_checkpoint(folder: Path, size: str, *, device: str, tokenizer_js
     bpe = Tokenizer.from_file(str(tokenizer_json)) if tokenizer_json else train_bpe(recipe_texts())
     ids = write_tokenizer(folder, bpe)
     write_processor(folder, 448, 256)
-    config = InternVLConfig(**_config(size, ids))
+    config = InternVLConfig(**config_of(size, ids))
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     torch.manual_seed(0)
@@ -69,7 +69,8 @@ def recipe_texts() -> list[str]:
     return texts + [choice for question in questions for row in question.choices.values() for choice in row]
 
 
-def _config(size: str, ids: dict[str, int]) -> dict[str, Any]:
+def config_of(size: str, ids: dict[str, int]) -> dict[str, Any]:
+    """What an `InternVLConfig` of the size is made of; `ids` of the tokens that end, and of an image's."""
     hidden, layers, heads, kv_heads, mlp = SIZES[size]
     text = {
         "model_type": "qwen2",

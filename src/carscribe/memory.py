@@ -32,16 +32,14 @@ SLOT_QUANTUM = 64
 SCORED_ROWS = 256
 """Places whose logits are made at once when choices are scored, in the model's dtype and in float32."""
 
-RESTING_BYTES: Mapping[Held | None, int] = {
-    None: int(3.5 * 2**20),
-    "fp8": 10 * 2**20,
-    "int8": 10 * 2**20,
-    "int4": 16 * 2**20,
-}
-"""What torch's allocator has beside the weights and cannot use, a layer, by how they are held."""
+PAGE_BYTES = 20 * 2**20
+"""What torch's allocator takes of a GPU at a time where tensors have more than a MiB, and gives back as a whole."""
+
+RESTING_PAGES = 5
+"""That much beside the weights cannot go back where no layer is quantised, be they many or few."""
 
 BETWEEN_BYTES = 150 * 2**20
-"""What lies between tensors of a batch and is too small for others. Like the rest of what is idle, seen on an H200."""
+"""What lies between tensors of a batch and is too small for others. Like `RESTING_PAGES`, seen on an H200."""
 
 SHORT_OPERATIONS = 3.6e11
 """Of a layer in a decode step: half a millisecond on an H100, thrice what a host takes to launch its kernels. A slower
@@ -409,9 +407,24 @@ def batch_bytes(
     )
     if not limits.graphs:
         return found
-    resting = shape.layers * RESTING_BYTES[held_of(dtype)]
+    resting = resting_bytes(shape, dtype, limits.computing)
     reading = found.reading + int(read * prefix * idle_mlp * shape.mlp * value)
     return replace(found, idle=resting + BETWEEN_BYTES + max(0, reading - found.passes))
+
+
+def resting_bytes(shape: ModelShape, dtype: str, computing: str = ON_GPU.computing) -> int:
+    """Bytes beside the weights that torch's allocator has of a GPU once they are loaded, and cannot use.
+
+    What a quantised weight was made of leaves places that weights of the vision tower, loaded later, come to lie in.
+    They stay when a layer's are gathered, and pages around them are not whole: one a layer, or less than a layer has.
+
+    >>> eight = FAMILY["OpenGVLab/InternVL3-8B-hf"]
+    >>> [resting_bytes(eight, dtype) // PAGE_BYTES for dtype in ("bfloat16", "int4")]
+    [5, 28]
+    """
+    if held_of(dtype) is None:
+        return RESTING_PAGES * PAGE_BYTES
+    return min(shape.layers * PAGE_BYTES, layer_bytes(shape, dtype, computing))
 
 
 def _vectors_a_token(dtype: str, *, compiled: bool) -> tuple[float, int, float]:
