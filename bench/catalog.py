@@ -36,7 +36,7 @@ from recording import record
 
 WORDS = "slim LED headlamps, split daytime signature, full-width light bar, dark trim"
 PACES = (45.0, 90.0)
-"""Photos a second of an 8B at one tile on an H200 (`bench/results/versus_h200/`), and twice that."""
+"""Photos a second of an 8B at one tile on an H100 (`bench/results/versus/`), and twice that."""
 
 BATCH = 64
 LOOKED_AT = 16

@@ -63,13 +63,13 @@ def main() -> None:
         row = {"way": name, "tiles": tiles, "batch": photos, "photos_per_s": round(photos * times / seconds, 3)}
         figures["rows"].append({**row, "seconds": round(seconds, 1)})
         print(json.dumps(figures["rows"][-1]), flush=True)
+        write(options.to, figures)
 
     for tiles in options.tiles:
         timed("one photo at a time", 1, tiles, options.loop_photos)
         for photos in BATCHES[tiles]:
             timed("batched", photos, tiles, 2)
             torch.cuda.empty_cache()
-    write(options.to, figures)
 
 
 if __name__ == "__main__":
