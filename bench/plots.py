@@ -40,6 +40,9 @@ ON_DARK = {"read", "decode"}
 LEAST_LABELLED = 0.07
 """A smaller share has no room for its number."""
 
+MANY_TICKS = 5
+"""So many batch sizes do not get a number each."""
+
 BAND = 0.05
 WORKS = {
     "one": "one description",
@@ -319,37 +322,45 @@ def flat(results: Path) -> Figure:
 
 
 def batches(results: Path) -> Figure:
-    """Throughput against how many photos are read and asked at once, compiled."""
+    """Throughput against how many photos are read and asked at once: compiled, and beside the other contenders."""
     found = found_in(results, "gpu_stages_*.json")
+    others = found_in(results, "versus/*.json")
     rows = [
-        {**row, "model": f"{one['size']} {one.get('dtype', 'bfloat16')}"}
+        {**row, "name": f"{_tiles(row['tiles'])}, {one.get('dtype', 'bfloat16')}"}
         for one in found
         for row in one["rows"]
         if row["way"] == "compiled"
     ]
-    rows.sort(key=lambda row: (row["model"], row["tiles"], row["photos"]))
-    figure = picture(f"Photos a second by photos in a batch{on_gpu(found)}", 4.2)
-    panel = figure.subplots()
-    lines = [list(group) for _, group in groupby(rows, key=lambda row: (row["model"], row["tiles"]))]
-    if all(len(line) < 2 for line in lines):
+    if len(rows) == len({row["name"] for row in rows}):
         raise NotThereError(f"{results / 'gpu_stages_*.json'} has no two batch sizes of the same tiles, compiled")
-    for at, series in enumerate(lines):
-        colour = COLOURS[at % len(COLOURS)]
-        panel.plot(
-            [row["photos"] for row in series],
-            [row["photos_per_s"] for row in series],
-            color=colour,
-            marker=MARKERS[at % len(MARKERS)],
-        )
-        last = (series[-1]["photos"], series[-1]["photos_per_s"])
-        name = f" {_tiles(series[0]['tiles'])}, {series[0]['model']}"
-        panel.annotate(name, last, textcoords="offset points", xytext=(4, 0), va="center", color=colour)
-    panel.set_xscale("log", base=2)
-    sizes = sorted({row["photos"] for row in rows})
-    plain(panel.xaxis, sizes)
-    panel.set_xlim(sizes[0] / 1.15, sizes[-1] * 1.5)
-    panel.set_xlabel("photos in a batch (logarithmic)")
-    rate_axis(panel, (row["photos_per_s"] for row in rows))
+    one_description = [
+        {**row, "photos": row.get("batch", one.get("sequences")), "name": f"{_tiles(row['tiles'])}, {one['contender']}"}
+        for one in others
+        for row in one["rows"]
+        if row.get("work", "one") == "one"
+    ]
+    figure = picture(f"Photos a second by photos at once{on_gpu([*found, *others])}", 4.4)
+    left, right = figure.subplots(1, 2)
+    left.set_title("Carscribe, designer, steady state", fontsize=11)
+    right.set_title("one description in bfloat16", fontsize=11)
+    for panel, shown, where in ((left, rows, "center right"), (right, one_description, "lower right")):
+        shown.sort(key=lambda row: (row["name"], row["photos"]))
+        for at, (name, group) in enumerate(groupby(shown, key=lambda row: str(row["name"]))):
+            series = list(group)
+            panel.plot(
+                [row["photos"] for row in series],
+                [row["photos_per_s"] for row in series],
+                color=COLOURS[at % len(COLOURS)],
+                marker=MARKERS[at % len(MARKERS)],
+                label=name,
+            )
+        sizes = sorted({row["photos"] for row in shown})
+        panel.set_xscale("log", base=2)
+        plain(panel.xaxis, sizes if len(sizes) < MANY_TICKS else [4**i for i in range(sizes[-1].bit_length() // 2 + 1)])
+        panel.set_xlim(sizes[0] / 1.4, sizes[-1] * 1.4)
+        panel.set_xlabel("photos at once (logarithmic)")
+        rate_axis(panel, (row["photos_per_s"] for row in shown))
+        panel.legend(loc=where, fontsize=9)
     return figure
 
 
