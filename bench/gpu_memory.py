@@ -7,18 +7,18 @@ usage: python bench/gpu_memory.py --work DIR [--sizes 1B 2B 8B 14B] [--dtypes bf
 Random weights of the real size, photos of noise, the shipped `designer` in English, all answers to their caps. Each
 size and dtype is a process of its own (`gpu_memory_rows.py`), started beforehand and let go when the GPU is free.
 
-Cells: a batch is answered twice (for the first time, and with its graph captured, which a third time only replays), and
-the peaks are over both. `process` is what the driver counts: what torch's allocator had at most, and what is outside of
-it. The 8B in bfloat16 is asked 48 open questions at 13 tiles besides. Layers are compiled in fp8, as they always are,
-and in the cells that --compiled names.
+Cells: a batch is answered twice, so that all of its shapes are captured, and the peaks are over both. `process` is
+what the driver counts: what torch's allocator had at most, and what is outside of it. The 8B in bfloat16 is asked 48
+open questions at 13 tiles besides. Layers are compiled in fp8, as they always are, and in the cells that --compiled
+names.
 
 Fractions: torch's allocator is held to so many GiB before all else, the engine is opened as `describe` opens it, and
 batches of the planned size go through the ladder, answers that are none asked again as ever. 12 GiB by int4, 16 by
 int8, more by bfloat16; "16:fp8" is 16 by fp8.
 
-Each row is written as it ends: gpu_memory.json has all of a run, and unless $OUT is set (few files come back from
-there) each has a file in results/memory besides; --split makes those of a gpu_memory.json, and predicts anew. Nothing
-is begun that may not end within --seconds.
+Each row is written as it ends: gpu_memory.json has all of a run, and unless $OUT is set each has a file in
+results/memory besides; --split makes those of a gpu_memory.json, and predicts anew. Nothing is begun that may not end
+within --seconds.
 """
 
 import argparse

@@ -33,7 +33,7 @@ from render_set import LANGUAGES, UNSEEN_FROM
 
 FIRST_SEED = UNSEEN_FROM + 700_000
 SIZES = (32, 20, 7, 32, 20, 7, 32)
-"""Photos in a batch, one after another; each size comes at least twice, as a graph is captured the second time."""
+"""Photos in a batch, one after another; each size comes twice or more: the second time its shapes are captured."""
 
 Answered = list[tuple[Answer, ...]]
 

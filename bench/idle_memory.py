@@ -1,6 +1,6 @@
 """What torch's allocator has of a GPU beside a model's weights once they are loaded, reckoned without a GPU.
 
-usage: python bench/idle_memory.py [--sizes 1B 2B 8B 14B] [--dtypes fp8 int8 int4] [--tower]
+usage: python bench/idle_memory.py [--sizes 1B 2B 8B 14B] [--dtypes fp8 int8 int4 bfloat16] [--tower]
 
 Weights are loaded, quantised, fused and gathered as the engine does it, on tensors without values; what lives is placed
 as torch's caching allocator would with `expandable_segments:True` (c10/cuda/CUDACachingAllocator.cpp, torch 2.11): best

@@ -2,9 +2,9 @@
 
 usage: python bench/plots.py [--results bench/results] [--to docs] [--only versus stages memory flat batches demo-model]
 
-A picture whose results are not there yet is left out, with the reason; one that is in docs already stays as it is. The
-GPU stands in a title when the results name it; those in versus/ do not, and are taken to be of one machine. Colours are
-those of Okabe and Ito, which people who are colour-blind tell apart; markers, lines and order say the same once more.
+A picture whose results are not there yet is left out, with the reason; one that is in docs already stays as it is.
+The GPU stands in a title when all results of the picture name the same. Colours are those of Okabe and Ito, which
+people who are colour-blind tell apart; markers, lines and order say the same once more.
 """
 
 import argparse
