@@ -411,6 +411,7 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=ROOT / "docs")
     parser.add_argument("--only", nargs="+", choices=PICTURES, default=list(PICTURES))
     options = parser.parse_args()
+    options.to.mkdir(parents=True, exist_ok=True)
     for name in options.only:
         path = options.to / f"{NAMES.get(name, f'performance-{name}')}.png"
         try:
