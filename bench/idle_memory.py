@@ -26,8 +26,8 @@ from transformers.core_model_loading import dot_natural_key
 from carscribe.engines.layers import FusedLayer, gathered
 from carscribe.engines.packed import ALIGNED, RotaryTable
 from carscribe.engines.quantised import QuantisedLinear
-from carscribe.engines.quantising import LAYERS
-from carscribe.memory import held_of, projection_bytes
+from carscribe.engines.quantising import _projections
+from carscribe.memory import PAGE_BYTES, held_of, projection_bytes
 from carscribe.packing import round_up
 from checkpoints import SIZES, config_of
 from gpu_bytes import MIB, gib
@@ -146,7 +146,7 @@ class Placed(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.large, self.small = Pool(20 * MIB), Pool(2 * MIB)
+        self.large, self.small = Pool(PAGE_BYTES), Pool(2 * MIB)
         self.most = 0
         self._places: dict[int, tuple[Pool, Block]] = {}
 
@@ -205,7 +205,7 @@ def loaded(model: Any, dtype: str) -> None:
     """transformers' way: so much as all weights take is asked for and left, then one after another is read."""
     held = held_of(dtype)
     weights = dict(model.named_parameters())
-    quantised = {name for name in weights if held and name.startswith(LAYERS) and name.endswith("_proj.weight")}
+    quantised = {f"{name}.weight" for name, _ in _projections(model)} if held else set()
     sizes = (projection_bytes(*w.shape, dtype) if name in quantised else w.nbytes for name, w in weights.items())
     torch.empty(sum(sizes) // 2, dtype=torch.float16, device=META)
     names = sorted(weights, key=in_file)
